@@ -1,0 +1,138 @@
+"""The efficiency record: one run's energy, work and quality, and where each figure comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from fractions import Fraction
+
+from joulegate.core.metering import Boundary, Method, Uncertainty
+from joulegate.core.units import Energy
+
+
+class Kind(StrEnum):
+    """What a run is for."""
+
+    TRAINING = "training"
+    FINE_TUNING = "fine-tuning"
+    INFERENCE = "inference"
+    EVALUATION = "evaluation"
+    DATA_PREPARATION = "data-preparation"
+    OTHER = "other"
+
+
+class RunOutcome(StrEnum):
+    """How a run ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Source(StrEnum):
+    """What read the power: the GPU's own sensor, a recording, or nobody (a figure that was declared)."""
+
+    NVML = "nvml"
+    REPLAYED = "replayed"
+    DECLARED = "declared"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Which run this is: a pod in a cluster, a step of a pipeline, or a command on a laptop."""
+
+    uid: str
+    pipeline: str | None = None
+    step: str | None = None
+    attempt: int = 1
+    cluster: str = "local"
+    namespace: str = "default"
+    pod_uid: str | None = None
+    site: str | None = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Energy of one device over ``[start, end)``, inside one UTC quarter-hour; ``energy`` None is not measured."""
+
+    start: datetime
+    end: datetime
+    energy: Energy | None
+    method: Method
+    boundary: Boundary
+    coverage: float
+    uncertainty: Uncertainty | None
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceUse:
+    """One accelerator and its intervals."""
+
+    uuid: str
+    model: str
+    intervals: tuple[Interval, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HostEnergy:
+    """Energy of the host (another boundary: never added to the accelerators'); None is not measured."""
+
+    energy: Energy | None
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkDone:
+    """A measured window of the work itself: ``amount`` of ``unit``, done ``repeats`` times, and its energy."""
+
+    name: str
+    unit: str
+    amount: int
+    repeats: int
+    start: datetime
+    end: datetime
+    energy: Energy | None
+    uncertainty: Uncertainty | None
+
+    def energy_mj_per(self, count: int) -> Fraction | None:
+        """Energy per ``count`` units in mJ, exact; None where energy was not measured or nothing was done."""
+        done = self.amount * self.repeats
+        return Fraction(self.energy.mj * count, done) if self.energy is not None and done else None
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """A figure of merit such as accuracy, over ``n`` samples."""
+
+    name: str
+    value: float
+    n: int | None = None
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class EfficiencyRecord:
+    """One run: what it drew, what it did, how well, and what measured it."""
+
+    record_id: str
+    run: Run
+    kind: Kind
+    model: str | None
+    variant: str | None
+    started_at: datetime
+    ended_at: datetime
+    outcome: RunOutcome
+    devices: tuple[DeviceUse, ...]
+    host: HostEnergy
+    source: Source
+    software: str
+    work: tuple[WorkDone, ...] = ()
+    quality: tuple[Quality, ...] = field(default=())
+
+    def energy(self) -> Energy | None:
+        """Energy of all devices; None where there is no interval or one of them was not measured."""
+        parts = [interval.energy for device in self.devices for interval in device.intervals]
+        known = [part.mj for part in parts if part is not None]
+        return Energy(sum(known)) if known and len(known) == len(parts) else None
