@@ -1,0 +1,29 @@
+# The few commands of Joulegate; README and .ci/run call these.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast check pins clean
+
+# The interpreter that makes the environments: any CPython from 3.11 on with venv and ensurepip.
+PYTHON ?= python3
+BIN := .venv/bin
+
+help:            ## print the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup:           ## make .venv and .venv-kfp from the pins; does nothing when they are up to date
+	@command -v $(PYTHON) >/dev/null || { echo "setup: no $(PYTHON) here: make setup PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) requirements/install.py
+
+demo: setup      ## run the main job end to end, without GPU and without a cluster
+	@$(BIN)/python docs/demo/run.py
+
+test: setup      ## run every lane of tests that this machine can run
+	@$(BIN)/python tests/lanes.py
+
+test-fast: setup ## run the quick lane
+	@$(BIN)/python tests/lanes.py --fast
+
+pins: setup      ## resolve the pins again, from the ranges in pyproject.toml
+	@$(PYTHON) requirements/resolve.py
+
+clean:           ## remove the environments and what tools left behind
+	rm -rf .venv .venv-kfp build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
