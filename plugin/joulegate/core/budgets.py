@@ -7,7 +7,7 @@ explains that same value. It writes nothing and knows no clock.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -127,12 +127,39 @@ class Limits:
         return tuple(unit for unit in Unit if self.of(unit) is not None)
 
 
+class SelectorOperator(StrEnum):
+    """Operators of a Kubernetes label selector."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRule:
+    """One requirement of a label selector (``matchLabels`` is ``In`` with one value)."""
+
+    key: str
+    operator: SelectorOperator
+    values: tuple[str, ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether ``labels`` meet this requirement; a missing label meets ``NotIn``, as in Kubernetes."""
+        if self.operator is SelectorOperator.EXISTS:
+            return self.key in labels
+        if self.operator is SelectorOperator.DOES_NOT_EXIST:
+            return self.key not in labels
+        inside = self.key in labels and labels[self.key] in self.values
+        return inside if self.operator is SelectorOperator.IN else not inside
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a budget binds by itself; absent fields (None) do not restrict, present ones are ANDed."""
+    """What a budget binds by itself; absent fields (None, or no rule) do not restrict, present ones are ANDed."""
 
     namespaces: tuple[str, ...] | None = None
-    namespace_labels: tuple[tuple[str, str], ...] | None = None
+    namespace_selector: tuple[LabelRule, ...] = ()
     kinds: tuple[str, ...] | None = None
 
 

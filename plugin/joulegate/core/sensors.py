@@ -1,0 +1,117 @@
+"""What is known of the power sensors behind NVML: update period, averaging window, lag.
+
+A board's firmware refreshes its power reading every ``period``, with the mean
+over the ``window`` before; the rest of the period is never seen. Periods and
+windows are measurements, not promises of the vendor.
+
+Sources:
+    SC24: Z. Yang, K. Adamek, W. Armour, "Accurate and Convenient Energy
+        Measurements for GPUs: A Detailed Study of NVIDIA GPU's Built-in Power
+        Sensor", SC'24, arXiv 2312.02741, section 4 and the authors' table of
+        results (github.com/JimZeyuYang/GPU_Power_Benchmark, MIT licence).
+    NVML: NVIDIA, NVML API reference, ``nvmlDeviceGetPowerUsage``: a mean over one
+        second from Ampere on, GA100 excepted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+from joulegate.core.errors import InvalidInputError
+from joulegate.core.units import NS_PER_SECOND, divide_half_even
+
+NS_PER_MS: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sensor:
+    """One kind of power reading: ``window_ns`` of every ``period_ns`` is seen."""
+
+    name: str
+    period_ns: int
+    window_ns: int
+    source: str
+
+    @property
+    def lag_ns(self) -> int:
+        """How far a reading trails what it stands for, on average.
+
+        A reading is the mean over the window before its refresh (centre: half a
+        window back) and is held for one period (half a period more). SC24
+        measured no further delay than 0-5 ms on any board but one.
+        """
+        return (self.window_ns + self.period_ns) // 2
+
+    @property
+    def seen(self) -> Fraction:
+        """The share of time that the sensor looks at, at most 1."""
+        return min(Fraction(self.window_ns, self.period_ns), Fraction(1))
+
+
+def _sensor(name: str, period_ms: int, window_ms: int, source: str) -> Sensor:
+    return Sensor(name, period_ms * NS_PER_MS, window_ms * NS_PER_MS, source)
+
+
+SENSORS: Final = {
+    sensor.name: sensor
+    for sensor in (
+        _sensor("gh200", 100, 20, "SC24, GH200, GPU side"),
+        _sensor("quadro-rtx-8000", 100, 20, "SC24, table, four boards"),
+        _sensor("a100", 100, 25, "SC24, GA100"),
+        _sensor("h100-instant", 100, 25, "SC24, GH100"),
+        _sensor("turing", 100, 100, "SC24, TU10x"),
+        _sensor("ampere-instant", 100, 100, "SC24, GA10x"),
+        _sensor("ada-instant", 100, 100, "SC24, AD10x"),
+        _sensor("average-1s", 100, 1000, "NVML; SC24, Ampere (less GA100), Ada, Hopper: average"),
+        _sensor("volta", 20, 10, "SC24, GV100"),
+        _sensor("pascal", 20, 10, "SC24, GP10x"),
+    )
+}
+"""Every kind of reading that is known, by the name that ``--sensor`` takes."""
+
+
+def sensor_named(name: str) -> Sensor:
+    """The sensor of this name; raises :class:`InvalidInputError` with the list of names."""
+    try:
+        return SENSORS[name]
+    except KeyError:
+        raise InvalidInputError(f"no sensor is called {name!r}; known: {', '.join(SENSORS)}", "sensor") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """One board against an external meter: reading = ``gain`` x true + ``offset_mw``.
+
+    ``by`` and ``on`` say who calibrated and when; both are shown with the figure.
+    """
+
+    gain: Fraction
+    offset_mw: Fraction
+    by: str = ""
+    on: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a gain that no board has: a swapped or misplaced figure."""
+        if not Fraction(1, 2) <= self.gain <= 2:
+            raise InvalidInputError(f"a gain of {float(self.gain):g} is outside 0.5..2", "calibration")
+
+    def true_energy(self, energy: int, duration_ns: int, units_per_mws: int) -> int:
+        """Energy that was drawn where the sensor shows ``energy``; never below zero.
+
+        ``units_per_mws`` units make one milliwatt second (= one mJ); rounded half even.
+        """
+        offset = self.offset_mw * duration_ns * units_per_mws / NS_PER_SECOND
+        true = (energy - offset) / self.gain
+        return max(0, divide_half_even(true.numerator, true.denominator))
+
+
+def parse_calibration(text: str) -> Calibration:
+    """Read ``G,O``: gain and offset in mW; raises :class:`InvalidInputError`."""
+    parts = text.split(",")
+    try:
+        gain, offset = (Fraction(part.strip()) for part in parts)
+    except (ValueError, ZeroDivisionError):
+        raise InvalidInputError(f"{text[:60]!r} is not G,O: a gain and an offset in mW", "calibration") from None
+    return Calibration(gain, offset)
