@@ -2,12 +2,13 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast check pins clean
 
-# The interpreter that makes the environments: any CPython from 3.11 on with venv and ensurepip.
+# Makes the environments: any CPython from 3.11 on with venv and ensurepip.
 PYTHON ?= python3
 BIN := .venv/bin
 
 help:            ## print the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@echo; echo "  PYTHON=python3.12 chooses the interpreter that makes the environments"
 
 setup:           ## make .venv and .venv-kfp from the pins; does nothing when they are up to date
 	@command -v $(PYTHON) >/dev/null || { echo "setup: no $(PYTHON) here: make setup PYTHON=/path/to/python3" >&2; exit 1; }
@@ -22,8 +23,17 @@ test: setup      ## run every lane of tests that this machine can run
 test-fast: setup ## run the quick lane
 	@$(BIN)/python tests/lanes.py --fast
 
-pins: setup      ## resolve the pins again, from the ranges in pyproject.toml
-	@$(PYTHON) requirements/resolve.py
+check: setup     ## format, lint, types, import contracts, migrations against models, package
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m joulegate_migrations check
+	@$(BIN)/python -m pytest -q tests/architecture
+
+pins: setup      ## resolve the pins again; UPGRADE=--upgrade takes the newest that fit
+	@$(PYTHON) requirements/install.py --resolve $(UPGRADE)
+	@$(PYTHON) requirements/install.py
 
 clean:           ## remove the environments and what tools left behind
 	rm -rf .venv .venv-kfp build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
