@@ -10,11 +10,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from math import ceil
 
-from joulegate.core.curve import EnergyCurve, Piece, Reading
-from joulegate.core.sensors import Calibration, Sensor
+from joulegate.core.curve import EnergyCurve, How, Instrument, Piece, Reading
+from joulegate.core.uncertainty import COHERENCE_PERIODS, CONFIDENCE, Parts, duty_part, edge_part, gain_part, gap_part
 
-__all__ = ["Boundary", "EnergyCurve", "Measurement", "Method", "Reading", "Segment", "Uncertainty", "measure"]
+__all__ = [
+    "NVML",
+    "REPLAYED",
+    "Boundary",
+    "EnergyCurve",
+    "Instrument",
+    "Measurement",
+    "Method",
+    "Methods",
+    "Reading",
+    "Segment",
+    "Uncertainty",
+    "measure",
+    "measure_readings",
+]
 
 
 class Method(StrEnum):
@@ -85,3 +100,103 @@ class Measurement:
     uncertainty: Uncertainty | None
     segments: tuple[Segment, ...] = ()
     flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Methods:
+    """What the pieces of a curve are called, by the kind of device that was read."""
+
+    counter: Method
+    power: Method
+    both: Method
+
+
+NVML = Methods(Method.NVML_COUNTER, Method.NVML_POWER_INTEGRAL, Method.NVML_COUNTER_AND_POWER)
+REPLAYED = Methods(Method.REPLAYED, Method.REPLAYED, Method.REPLAYED)
+
+
+def measure(
+    curve: EnergyCurve,
+    start_ns: int,
+    end_ns: int,
+    methods: Methods = NVML,
+    boundary: Boundary = Boundary.ACCELERATOR,
+) -> Measurement:
+    """The energy of ``[start_ns, end_ns)``; raises ``ValueError`` for an empty window."""
+    if end_ns <= start_ns:
+        message = f"a window from {start_ns} ns to {end_ns} ns is empty"
+        raise ValueError(message)
+    duration_ns = end_ns - start_ns
+    pieces = list(curve.pieces_between(start_ns, end_ns))
+    segments = tuple(_segment(curve, begin, end, piece, methods) for begin, end, piece in pieces)
+    covered_ns = sum(end - begin for begin, end, piece in pieces if piece.how is not How.GAP)
+    flags = {piece.why for _, _, piece in pieces if piece.why}
+    if curve.instrument.calibration is not None:
+        flags.add("calibrated")
+    if covered_ns == 0:
+        return Measurement(
+            None, duration_ns, Method.NOT_MEASURED, boundary, 0.0, None, segments, tuple(sorted(flags))
+        )
+    hows = {piece.how for _, _, piece in pieces} - {How.GAP}
+    method = methods.both if len(hows) > 1 else methods.counter if How.COUNTER in hows else methods.power
+    energy_mj = curve.energy_at(end_ns) - curve.energy_at(start_ns)
+    uncertainty = _uncertainty(curve, start_ns, end_ns, energy_mj, duration_ns - covered_ns)
+    coverage = covered_ns / duration_ns
+    return Measurement(
+        energy_mj, duration_ns, method, boundary, coverage, uncertainty, segments, tuple(sorted(flags))
+    )
+
+
+def measure_readings(
+    readings: Iterable[Reading],
+    start_ns: int,
+    end_ns: int,
+    instrument: Instrument,
+    methods: Methods = NVML,
+) -> Measurement:
+    """The energy of ``[start_ns, end_ns)`` from readings that are all at hand."""
+    curve = EnergyCurve(instrument)
+    for reading in readings:
+        curve.add(reading)
+    curve.close()
+    return measure(curve, start_ns, end_ns, methods)
+
+
+def _segment(curve: EnergyCurve, begin: int, end: int, piece: Piece, methods: Methods) -> Segment:
+    if piece.how is How.GAP:
+        return Segment(begin, end, Method.NOT_MEASURED, None)
+    energy_mj = curve.energy_at(end) - curve.energy_at(begin)
+    return Segment(begin, end, methods.counter if piece.how is How.COUNTER else methods.power, energy_mj)
+
+
+def _uncertainty(curve: EnergyCurve, start_ns: int, end_ns: int, energy_mj: int, gap_ns: int) -> Uncertainty:
+    """Parts and interval of one window; see :mod:`joulegate.core.uncertainty`."""
+    instrument = curve.instrument
+    sensor = instrument.sensor
+    context_ns = COHERENCE_PERIODS * sensor.period_ns
+    spacing_ns = max(sensor.period_ns, curve.knot_spacing_at((start_ns + end_ns) // 2))
+    powers = curve.powers(start_ns - context_ns // 2, end_ns + context_ns // 2, spacing_ns)
+    inside = curve.powers(start_ns, end_ns, spacing_ns) or powers
+    limit_mw = instrument.limit_mw or ceil(max(powers, default=0.0) * 2)
+    parts = Parts(
+        gain_mj=gain_part(energy_mj, calibrated=instrument.calibration is not None),
+        duty_mj=duty_part(powers, spacing_ns, end_ns - start_ns, sensor),
+        edge_mj=edge_part(
+            inside[0] if inside else 0.0,
+            inside[-1] if inside else 0.0,
+            max(sensor.period_ns, curve.knot_spacing_at(start_ns)) // 2,
+            max(sensor.period_ns, curve.knot_spacing_at(end_ns)) // 2,
+        ),
+        gap_mj=gap_part(gap_ns, limit_mw),
+    )
+    half = parts.combined()
+    middle = energy_mj + parts.gap_mj
+    return Uncertainty(
+        lower_mj=max(0, middle - half),
+        upper_mj=middle + half,
+        confidence=CONFIDENCE,
+        gain_mj=parts.gain_mj,
+        duty_mj=parts.duty_mj,
+        edge_mj=parts.edge_mj,
+        gap_mj=parts.gap_mj,
+    )

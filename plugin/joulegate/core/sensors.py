@@ -15,6 +15,7 @@ Sources:
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
@@ -78,6 +79,45 @@ def sensor_named(name: str) -> Sensor:
         return SENSORS[name]
     except KeyError:
         raise InvalidInputError(f"no sensor is called {name!r}; known: {', '.join(SENSORS)}", "sensor") from None
+
+
+WIDEST: Final = SENSORS["gh200"]
+"""Taken for a board that is not known: the least share of time of all sensors of accelerators."""
+
+_MODELS: Final = (
+    ("GH200", "gh200"),
+    ("QUADRO RTX 8000", "quadro-rtx-8000"),
+    ("A100", "a100"),
+    ("A800", "a100"),
+    ("A30", "a100"),
+    ("H100", "h100-instant"),
+    ("H200", "h100-instant"),
+    ("H800", "h100-instant"),
+    ("V100", "volta"),
+    ("TITAN V", "volta"),
+    ("P100", "pascal"),
+    ("P40", "pascal"),
+    ("GTX 10", "pascal"),
+    ("T4", "turing"),
+    ("RTX 20", "turing"),
+    ("TITAN RTX", "turing"),
+    ("A10", "ampere-instant"),
+    ("A40", "ampere-instant"),
+    ("A5000", "ampere-instant"),
+    ("A6000", "ampere-instant"),
+    ("RTX 30", "ampere-instant"),
+    ("L4", "ada-instant"),
+    ("RTX 40", "ada-instant"),
+)
+"""A part of the name that NVML gives, and the sensor; the first that fits counts."""
+
+
+def sensor_of_model(model: str) -> tuple[Sensor, bool]:
+    """The sensor of a board by the name that NVML gives, and whether it is known."""
+    for part, name in _MODELS:
+        if re.search(rf"\b{part}", model.upper()):
+            return SENSORS[name], True
+    return WIDEST, False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,249 @@
+"""Trace files: recorded readings of one board as text, and their measurement.
+
+A trace is CSV with a header: ``t_ms`` from any origin, then any of ``power_mw``,
+``default_mw``, ``average_mw``, ``instant_mw`` (NVML's readings) and ``energy_mj``
+(a cumulative counter). Lines that begin with ``#`` are comments.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from itertools import pairwise
+from statistics import median
+from typing import Final
+
+from joulegate.core.curve import EnergyCurve, Instrument, Reading
+from joulegate.core.errors import InvalidInputError
+from joulegate.core.metering import NVML, Measurement, measure
+from joulegate.core.sensors import NS_PER_MS, SENSORS, Calibration, Sensor
+
+COLUMNS: Final = ("energy_mj", "instant_mw", "power_mw", "average_mw", "default_mw")
+"""The columns that can be measured, the one to be preferred first."""
+
+_LARGEST: Final[Mapping[str, int]] = {
+    "t_ms": 10**14,
+    "energy_mj": 10**16,
+    "power_mw": 10**7,
+    "default_mw": 10**7,
+    "average_mw": 10**7,
+    "instant_mw": 10**7,
+}
+"""Beyond these a value is a mistake of unit: 3,000 years, 317 years of a megawatt, 10 kW from one board."""
+
+_LONGEST_NUMBER: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Times in ns, strictly rising, and one value of each column for each of them."""
+
+    name: str
+    times_ns: tuple[int, ...]
+    columns: Mapping[str, tuple[int, ...]]
+
+    def column(self, wanted: str | None) -> str:
+        """The column to measure: the one that is wanted, with or without its unit, or the best there is."""
+        if wanted is None:
+            return next(column for column in COLUMNS if column in self.columns)
+        for column in COLUMNS:
+            if column in self.columns and wanted in (column, column.rpartition("_")[0]):
+                return column
+        raise InvalidInputError(f"there is no column {wanted!r}; there are {', '.join(self.columns)}", self.name)
+
+    def powers_mw(self) -> tuple[int, ...]:
+        """The best column of power; raises :class:`InvalidInputError` where there is none."""
+        for column in COLUMNS[1:]:
+            if column in self.columns:
+                return self.columns[column]
+        raise InvalidInputError("there is no column of power", self.name)
+
+
+def parse_trace(text: str, name: str) -> Trace:
+    """Read a trace; raises :class:`InvalidInputError` that names the file ``name`` and the line."""
+    rows = _rows(text)
+    number, header = next(rows, (1, []))
+    if not header or "t_ms" not in header:
+        raise InvalidInputError("the first line must be a header with the column t_ms", f"{name}:{number}")
+    repeated = [column for column, count in Counter(header).items() if count > 1]
+    if repeated:
+        raise InvalidInputError(f"the column {repeated[0]!r} is there twice", f"{name}:{number}")
+    known = [column for column in header if column in COLUMNS]
+    if not known:
+        raise InvalidInputError(f"there is none of the columns {', '.join(COLUMNS)}", f"{name}:{number}")
+    times: list[int] = []
+    values: dict[str, list[int]] = {column: [] for column in known}
+    for number, cells in rows:
+        place = f"{name}:{number}"
+        if len(cells) != len(header):
+            raise InvalidInputError(f"{len(cells)} values where the header has {len(header)}", place)
+        row = dict(zip(header, cells, strict=True))
+        time_ns = _whole(row["t_ms"], "t_ms", NS_PER_MS, place)
+        if times and time_ns <= times[-1]:
+            word = "repeats" if time_ns == times[-1] else "is before"
+            raise InvalidInputError(f"t_ms {row['t_ms'][:_LONGEST_NUMBER]} {word} the time of the line before", place)
+        times.append(time_ns)
+        for column in known:
+            values[column].append(_whole(row[column], column, 1, place))
+    if len(times) < 2:
+        raise InvalidInputError("at least two readings are needed", f"{name}:{number}")
+    return Trace(name, tuple(times), {column: tuple(values[column]) for column in known})
+
+
+def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Number and cells of each line that is neither a comment nor empty."""
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+        stripped = line.strip()
+        if stripped and not stripped.startswith("#"):
+            yield number, [cell.strip() for cell in stripped.split(",")]
+
+
+def _whole(cell: str, column: str, units: int, place: str) -> int:
+    """One number in whole units; negative only for a time."""
+    if not cell:
+        raise InvalidInputError(f"{column} is missing", place)
+    shown = cell[:_LONGEST_NUMBER]
+    try:
+        number = Decimal(cell)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if len(cell) > _LONGEST_NUMBER or not number.is_finite():
+        raise InvalidInputError(f"{column} is {shown!r}, not a number", place)
+    if number < 0 and column != "t_ms":
+        raise InvalidInputError(f"{column} is {shown}, negative", place)
+    if abs(number) > _LARGEST[column]:
+        raise InvalidInputError(f"{column} is {shown}, beyond {_LARGEST[column]:,}", place)
+    return round(number * units)
+
+
+@dataclass(frozen=True, slots=True)
+class TraceMeasurement:
+    """A measurement, and the sensor by which it was judged; ``assumed`` where nobody named it."""
+
+    measurement: Measurement
+    column: str
+    sensor: Sensor
+    assumed: bool
+
+
+def measure_trace(  # noqa: PLR0913 - the options of one command
+    text: str,
+    name: str,
+    *,
+    start_ms: Decimal | int | None = None,
+    end_ms: Decimal | int | None = None,
+    column: str | None = None,
+    calibration: Calibration | None = None,
+    sensor: Sensor | None = None,
+) -> TraceMeasurement:
+    """Measure a window of a trace; without bounds all of it.
+
+    Without ``sensor`` the update period is inferred from the trace, every sensor
+    of about that period is tried, and the measurement with the widest interval is
+    given. Raises :class:`InvalidInputError` for a trace that cannot be read and a
+    window that is empty.
+    """
+    trace = parse_trace(text, name)
+    chosen = trace.column(column)
+    start_ns = trace.times_ns[0] if start_ms is None else round(start_ms * NS_PER_MS)
+    end_ns = trace.times_ns[-1] if end_ms is None else round(end_ms * NS_PER_MS)
+    if end_ns <= start_ns:
+        raise InvalidInputError(f"the window from {start_ns / 1e6:g} to {end_ns / 1e6:g} ms is empty", name)
+    readings = list(_readings(trace, chosen))
+    sensors = [sensor] if sensor else candidates(trace, chosen)
+    tried = []
+    for candidate in sensors:
+        curve = EnergyCurve(_instrument(trace, candidate, calibration))
+        for reading in readings:
+            curve.add(reading)
+        curve.close()
+        tried.append(TraceMeasurement(measure(curve, start_ns, end_ns, NVML), chosen, candidate, sensor is None))
+    return max(tried, key=_width)
+
+
+def _width(tried: TraceMeasurement) -> int:
+    uncertainty = tried.measurement.uncertainty
+    return uncertainty.upper_mj - uncertainty.lower_mj if uncertainty else 0
+
+
+def _readings(trace: Trace, chosen: str) -> Iterator[Reading]:
+    """The chosen column; beside a counter the best power as well, to fill from and to compare with."""
+    counters = trace.columns[chosen] if chosen == "energy_mj" else None
+    powers: Sequence[int] | None
+    if counters is None:
+        powers = trace.columns[chosen]
+    else:
+        powers = next((trace.columns[name] for name in COLUMNS[1:] if name in trace.columns), None)
+    for index, time_ns in enumerate(trace.times_ns):
+        yield Reading(
+            time_ns,
+            counter_mj=counters[index] if counters is not None else None,
+            instant_mw=powers[index] if powers is not None else None,
+        )
+
+
+def _instrument(trace: Trace, sensor: Sensor, calibration: Calibration | None) -> Instrument:
+    spacing = median(b - a for a, b in pairwise(trace.times_ns))
+    return Instrument(sensor, None, calibration, 3 * max(int(spacing), sensor.period_ns))
+
+
+def candidates(trace: Trace, column: str) -> list[Sensor]:
+    """The sensors that may be behind a column, by its name and by how often its value changes."""
+    if column == "average_mw":
+        return [SENSORS["average-1s"]]
+    fitting = [s for s in SENSORS.values() if column in ("power_mw", "default_mw") or s.name != "average-1s"]
+    period_ns = update_period(trace.times_ns, trace.columns[column])
+    spacing_ns = median(b - a for a, b in pairwise(trace.times_ns))
+    if period_ns is None or spacing_ns > period_ns / 2:  # read too seldom to see the refreshes
+        return fitting
+    nearest = min(fitting, key=lambda s: abs(s.period_ns - period_ns)).period_ns
+    return [s for s in fitting if s.period_ns == nearest]
+
+
+def update_period(times_ns: Sequence[int], values: Iterable[int]) -> int | None:
+    """The usual time between two changes of a value in ns; None where it changes less than twice."""
+    changes = [time for time, (a, b) in zip(times_ns[1:], pairwise(values), strict=True) if a != b]
+    return int(median(b - a for a, b in pairwise(changes))) if len(changes) > 2 else None
+
+
+def as_json(result: TraceMeasurement) -> dict[str, object]:
+    """The form of ``joulegate meter --json``: whole numbers as decimal strings."""
+    found, sensor = result.measurement, result.sensor
+    parts = found.uncertainty
+    return {
+        "energy_mj": None if found.energy_mj is None else str(found.energy_mj),
+        "duration_ns": str(found.duration_ns),
+        "method": found.method.value,
+        "boundary": found.boundary.value,
+        "coverage": round(found.coverage, 6),
+        "uncertainty": parts
+        and {
+            "lower_mj": str(parts.lower_mj),
+            "upper_mj": str(parts.upper_mj),
+            "confidence": float(parts.confidence),
+            "gain_mj": str(parts.gain_mj),
+            "duty_mj": str(parts.duty_mj),
+            "edge_mj": str(parts.edge_mj),
+            "gap_mj": str(parts.gap_mj),
+        },
+        "segments": [
+            {
+                "start_ns": str(segment.start_ns),
+                "end_ns": str(segment.end_ns),
+                "method": segment.method.value,
+                "energy_mj": None if segment.energy_mj is None else str(segment.energy_mj),
+            }
+            for segment in found.segments
+        ],
+        "flags": list(found.flags),
+        "column": result.column,
+        "sensor": {
+            "name": sensor.name,
+            "assumed": result.assumed,
+            "period_ns": str(sensor.period_ns),
+            "window_ns": str(sensor.window_ns),
+            "lag_ns": str(sensor.lag_ns),
+        },
+    }
