@@ -25,7 +25,7 @@ _NAMEPLATE_W: Final = (
     ("h200 nvl", 600), ("h200", 700),
     ("h100 nvl", 400), ("h100 pcie", 350), ("h100", 700),
     ("h800 pcie", 350), ("h800", 700), ("h20", 400),
-    ("a100 pcie 40gb", 250), ("a100 pcie 80gb", 300), ("a100 80gb pcie", 300), ("a100 pcie", 250), ("a100", 400),
+    ("a100 pcie 80gb", 300), ("a100 80gb pcie", 300), ("a100 pcie", 250), ("a100", 400),
     ("a800 80gb pcie", 300), ("a800", 400),
     ("a40", 300), ("a30", 165), ("a16", 250), ("a10g", 300), ("a10", 150), ("a2", 60),
     ("l40s", 350), ("l40", 300), ("l4", 72), ("t4", 70),
@@ -39,7 +39,7 @@ _NAMEPLATE_W: Final = (
 
 
 def canonical_model(name: str) -> str:
-    """The name without vendor, separators, case and device-plugin suffixes; two spellings of one board give one text."""
+    """One text for all spellings of a board: no vendor, separators, case or suffixes of plugins."""
     text = re.sub(r"[\s_\-.]+", " ", name.lower())
     text = " ".join(_NOISE.sub(" ", text).split())
     return _SUFFIX.sub("", text)
@@ -55,6 +55,6 @@ def nameplate(name: str) -> Power | None:
 
 
 def mig_fraction(profile: str) -> Fraction | None:
-    """The share of a board that a MIG profile such as ``1g.10gb`` holds, in compute slices; None where it is no profile."""
+    """Share of a board that a profile such as ``1g.10gb`` holds; None where it is no profile."""
     match = _MIG_PROFILE.fullmatch(profile)
     return Fraction(min(int(match.group(1)), _MIG_SLICES), _MIG_SLICES) if match else None

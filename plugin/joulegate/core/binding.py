@@ -11,7 +11,7 @@ from joulegate.core.errors import InvalidInputError
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What budgets look at: where the work runs, what it is for, and which budget was chosen for it.
+    """What budgets look at: where the work runs, what it is for, which budget was chosen for it.
 
     ``usable`` names the selectable budgets that the subject may use; None means any.
     """
@@ -25,7 +25,9 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """The budgets that a decision must fit: ``names`` holds each bound budget and all above it, sorted.
+    """The budgets that a decision must fit.
+
+    ``names`` holds each bound budget and all above it, sorted.
 
     ``not_permitted`` is the chosen budget that the subject may not use where no
     default takes its place; the work must then be refused.
@@ -75,27 +77,33 @@ def in_scope(scope: Scope, work: Work) -> bool:
 
 
 def lineage(budgets: Mapping[str, Budget], name: str) -> tuple[str, ...]:
-    """The budget and all above it, from the bottom up. Raises :class:`InvalidInputError` for a cycle or a dangling parent."""
+    """The budget and all above it, from the bottom up.
+
+    Raises :class:`InvalidInputError` for a cycle or a dangling parent.
+    """
     names: list[str] = []
     current: str | None = name
     while current is not None:
         if current in names:
             raise InvalidInputError(f"budgets form a cycle: {' -> '.join([*names, current])}", "spec.parent")
         if current not in budgets:
-            raise InvalidInputError(f"budget {names[-1] if names else name} has the parent {current}, which does not exist", "spec.parent")
+            raise InvalidInputError(
+                f"budget {names[-1] if names else name}: its parent {current} does not exist",
+                "spec.parent",
+            )
         names.append(current)
         current = budgets[current].parent
     return tuple(names)
 
 
 def check_tree(budgets: Iterable[Budget]) -> None:
-    """Refuse cycles, dangling parents, and a child whose money is in another currency than its parent's."""
+    """Refuse cycles, dangling parents, and currencies that differ in one line of budgets."""
     by_name = {budget.name: budget for budget in budgets}
     for name, budget in by_name.items():
         for above in lineage(by_name, name)[1:]:
             theirs, ours = by_name[above].limits.currency, budget.limits.currency
             if theirs and ours and theirs != ours:
                 raise InvalidInputError(
-                    f"budget {name} is in {ours} and {above}, above it, in {theirs}; nothing is converted",
+                    f"budget {name} is in {ours}, {above} in {theirs}; nothing is converted",
                     "spec.limits.cost.currency",
                 )

@@ -145,7 +145,7 @@ class LabelRule:
     values: tuple[str, ...] = ()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether ``labels`` meet this requirement; a missing label meets ``NotIn``, as in Kubernetes."""
+        """Whether ``labels`` meet this; a missing label meets ``NotIn``, as in Kubernetes."""
         if self.operator is SelectorOperator.EXISTS:
             return self.key in labels
         if self.operator is SelectorOperator.DOES_NOT_EXIST:
@@ -156,7 +156,7 @@ class LabelRule:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a budget binds by itself; absent fields (None, or no rule) do not restrict, present ones are ANDed."""
+    """What a budget binds by itself: present fields are ANDed, absent ones do not restrict."""
 
     namespaces: tuple[str, ...] | None = None
     namespace_selector: tuple[LabelRule, ...] = ()
@@ -239,7 +239,7 @@ class Claim:
 
     @property
     def share(self) -> Fraction:
-        """How much of what is asked would have fitted: 1 or more where it fits; the smallest share is the binding one."""
+        """The part of what is asked that would have fitted; the smallest share binds."""
         if self.asked is None:
             return Fraction(-1)
         if self.asked == 0:
@@ -321,7 +321,7 @@ def _explain(claim: Claim, outcome: Outcome, claims: Sequence[Claim]) -> Verdict
 
 
 def _fits(claim: Claim, claims: Sequence[Claim]) -> int | None:
-    """The largest amount, in the unit of ``claim``, that every budget that keeps work out would have allowed."""
+    """The largest amount, in the unit of ``claim``, that all binding budgets would have allowed."""
     if claim.asked is None:
         return None
     binding = [other.share for other in claims if other.enforcement.binds and other.asked is not None]

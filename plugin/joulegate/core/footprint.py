@@ -31,7 +31,7 @@ class Reference:
 
 
 class EmissionBasis(StrEnum):
-    """What the electricity of a factor is: that of the grid, or that of a contract (GHG Protocol Scope 2)."""
+    """Whose electricity a factor is of: the grid's or a contract's (GHG Protocol Scope 2)."""
 
     LOCATION = "location"
     MARKET = "market"
@@ -106,7 +106,7 @@ def carbon_of(energy: Energy, pue_ppm: int, ug_per_kwh: int) -> Carbon:
 
 
 def cost_of(price: Price, energy: Energy, pue_ppm: int, gpu_ns: int) -> Money:
-    """Money for energy drawn (at the facility's meter, so times PUE) or for GPU time, rounded once, half even."""
+    """Money for energy (at the facility's meter: times PUE) or for GPU time; rounded once."""
     if price.rule is PriceRule.ELECTRICITY:
         micros = divide_half_even(energy.mj * pue_ppm * price.micros_per_unit, MJ_PER_KWH * PPM)
     else:
@@ -115,15 +115,18 @@ def cost_of(price: Price, energy: Energy, pue_ppm: int, gpu_ns: int) -> Money:
 
 
 def intensity_at(
-    rows: Iterable[GridIntensity], zone: str, instant: datetime, basis: EmissionBasis = EmissionBasis.LOCATION
+    rows: Iterable[GridIntensity],
+    zone: str,
+    instant: datetime,
+    basis: EmissionBasis = EmissionBasis.LOCATION,
 ) -> GridIntensity | None:
-    """The row in force: of those that hold ``instant``, the one that began last. None where none does."""
+    """The row in force: of those that hold ``instant``, the one that began last, else None."""
     fitting = [r for r in rows if r.zone == zone and r.basis is basis and r.valid_from <= instant < r.valid_to]
     return max(fitting, key=lambda r: (r.valid_from, r.reference.version), default=None)
 
 
 def price_at(rows: Iterable[Price], zone: str | None, gpu_model: str | None, instant: datetime) -> Price | None:
-    """The price in force for a GPU model in a zone: the most specific row, then the one that began last."""
+    """The price in force: the most specific row for the GPU model and zone, then the latest."""
     fitting = [
         r
         for r in rows
@@ -131,7 +134,12 @@ def price_at(rows: Iterable[Price], zone: str | None, gpu_model: str | None, ins
     ]
     return max(
         fitting,
-        key=lambda r: (r.gpu_model is not None, r.zone is not None, r.valid_from, r.reference.version),
+        key=lambda r: (
+            r.gpu_model is not None,
+            r.zone is not None,
+            r.valid_from,
+            r.reference.version,
+        ),
         default=None,
     )
 
@@ -151,7 +159,7 @@ class RateBook:
     sites: tuple[Site, ...]
 
     def rates_at(self, site: str, gpu_model: str | None, quarter: datetime) -> Rates:
-        """The rates in force in the quarter-hour that begins at ``quarter``; unknown parts are None."""
+        """The rates in force in the quarter-hour from ``quarter``; unknown parts are None."""
         place = site_at(self.sites, site, quarter)
         zone = place.zone if place else None
         return Rates(
@@ -164,7 +172,7 @@ class RateBook:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What is in force at one site in one quarter-hour for one GPU model; None is unknown, not zero."""
+    """What is in force at a site in a quarter-hour for a GPU model; None is unknown, not zero."""
 
     site: Site | None
     location: GridIntensity | None
@@ -174,11 +182,10 @@ class Rates:
     def apply(self, energy: Energy | None, gpu_ns: int) -> Footprint:
         """Price one slice. What cannot be computed stays None."""
         pue = self.site.pue_ppm if self.site else None
-        known = energy is not None and pue is not None
         return Footprint(
             energy=energy,
-            carbon_location=carbon_of(energy, pue, self.location.ug_per_kwh) if known and self.location else None,
-            carbon_market=carbon_of(energy, pue, self.market.ug_per_kwh) if known and self.market else None,
+            carbon_location=_carbon(energy, pue, self.location),
+            carbon_market=_carbon(energy, pue, self.market),
             cost=self._cost(energy, pue, gpu_ns),
         )
 
@@ -190,6 +197,12 @@ class Rates:
         return cost_of(self.price, energy, pue, gpu_ns) if energy is not None and pue is not None else None
 
 
+def _carbon(energy: Energy | None, pue: int | None, row: GridIntensity | None) -> Carbon | None:
+    if energy is None or pue is None or row is None:
+        return None
+    return carbon_of(energy, pue, row.ug_per_kwh)
+
+
 @dataclass(frozen=True, slots=True)
 class Footprint:
     """Energy with its carbon (two columns, never added) and its cost; None is unknown."""
@@ -198,4 +211,3 @@ class Footprint:
     carbon_location: Carbon | None
     carbon_market: Carbon | None
     cost: Money | None
-

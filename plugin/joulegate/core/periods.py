@@ -19,9 +19,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from joulegate.core.errors import InvalidInputError
 
 QUARTER: Final = timedelta(minutes=15)
+LONGEST_DURATION_NS: Final = 366 * 86_400 * 1_000_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_DURATION: Final = re.compile(r"(\d{1,9})(ns|us|ms|s|m|h|d|w)")
+_DURATION: Final = re.compile(r"(\d{1,18})(ns|us|ms|s|m|h|d|w)")
 _RFC3339_UTC: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
 _NS_PER: Final = {
     "ns": 1,
@@ -35,13 +36,16 @@ _NS_PER: Final = {
 }
 
 
-def parse_instant(text: str, field: str) -> datetime:
+def parse_instant(text: object, field: str) -> datetime:
     """Read an RFC 3339 instant in UTC, written with ``Z``; raises :class:`InvalidInputError`.
 
     Digits beyond microseconds are cut off: the wall clock is no better than that.
     """
     if not isinstance(text, str) or not _RFC3339_UTC.fullmatch(text):
-        raise InvalidInputError(f"{str(text)[:60]!r} is not an RFC 3339 instant in UTC, such as 2026-11-23T08:00:00Z", field)
+        raise InvalidInputError(
+            f"{str(text)[:60]!r} is not an RFC 3339 instant in UTC, such as 2026-11-23T08:00:00Z",
+            field,
+        )
     head, _, fraction = text[:-1].partition(".")
     try:
         instant = datetime.fromisoformat(head).replace(tzinfo=UTC)
@@ -61,12 +65,15 @@ def ns_between(start: datetime, end: datetime) -> int:
     return (end - start) // _MICROSECOND * 1_000
 
 
-def parse_duration_ns(text: str, field: str) -> int:
-    """Read a duration such as ``90m``, ``1h30m`` or ``30d`` as whole nanoseconds."""
+def parse_duration_ns(text: object, field: str) -> int:
+    """Read a duration such as ``90m``, ``1h30m`` or ``30d``, at most 366 days, as whole nanoseconds."""
     parts = _DURATION.findall(text) if isinstance(text, str) else []
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise InvalidInputError(f"{str(text)[:60]!r} is not a duration such as 90m, 1h30m or 30d", field)
-    return sum(int(number) * _NS_PER[unit] for number, unit in parts)
+    duration_ns = sum(int(number) * _NS_PER[unit] for number, unit in parts)
+    if duration_ns > LONGEST_DURATION_NS:
+        raise InvalidInputError(f"{str(text)[:60]!r} is longer than 366d", field)
+    return duration_ns
 
 
 def quarter_of(instant: datetime) -> datetime:
@@ -112,7 +119,7 @@ class CalendarRule:
     timezone: str = "UTC"
 
     def period_at(self, instant: datetime) -> Period:
-        """The period that holds ``instant``; a day of a zone with daylight saving has 23 to 25 hours."""
+        """The period that holds ``instant``; a day with a change of clocks has 23 or 25 hours."""
         zone = zone_named(self.timezone, "spec.period.timezone")
         first, after = _calendar_bounds(self.unit, instant.astimezone(zone).date())
         return Period(_midnight(first, zone), _midnight(after, zone))
@@ -168,5 +175,5 @@ def _first_of(month_count: int) -> date:
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    # fold=0 takes the earlier of two midnights; a midnight that a change of clocks skips maps to the instant of the change.
+    # fold=0 is the earlier of two midnights; a midnight that is skipped maps to the change itself.
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)

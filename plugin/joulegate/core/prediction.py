@@ -26,13 +26,13 @@ from joulegate.core.errors import InvalidInputError
 from joulegate.core.units import NS_PER_SECOND
 
 PRIOR_SIGMA: Final = 0.35
-"""Spread of ln(energy) between runs that nothing else is known of: an assumption, stated as such."""
+"""Spread of ln(energy) between runs that nothing else is known of: an assumption."""
 
 PRIOR_WEIGHT: Final = 3
 """How many runs the prior spread counts for when it is pooled with what was seen."""
 
 NAMEPLATE_MEDIAN: Final = 0.71
-"""Median of mean power over nameplate power: 0.71 of 328 H100 configurations of ML.ENERGY v3 (min 0.33, max 0.99)."""
+"""Median of mean over nameplate power on H100: ML.ENERGY v3 (range 0.33 to 0.99)."""
 
 _Z90: Final = NormalDist().inv_cdf(0.9)
 
@@ -48,7 +48,7 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """A finished, fully measured run. ``accelerators`` counts whole boards (a MIG slice is a fraction of one)."""
+    """A finished, measured run; ``accelerators`` counts boards (a MIG slice is a fraction)."""
 
     namespace: str
     model: str | None
@@ -66,7 +66,7 @@ class PastRun:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is about to run. ``declared_ns`` is the author's word; ``deadline_ns`` the platform's; both may be absent."""
+    """What will run; ``declared_ns`` is the author's word, ``deadline_ns`` the platform's."""
 
     namespace: str
     model: str | None
@@ -104,69 +104,93 @@ def predict(history: Sequence[PastRun], query: Query) -> Prediction:
     Raises :class:`InvalidInputError` where the board is in no table and nothing
     was ever measured on it: an unknown power is not zero.
     """
-    same_board = [run for run in history if canonical_model(run.gpu_model) == canonical_model(query.gpu_model)]
+    board = canonical_model(query.gpu_model)
+    same_board = [run for run in history if canonical_model(run.gpu_model) == board and _usable(run)]
     own = [run for run in same_board if query.model is not None and _identity(run) == _identity(query)]
-    duration_ns, time_basis = _duration(own, query)
-    if own and time_basis is Basis.HISTORY:
+    time = _time(own, query)
+    if own and time.source is _TimeSource.HISTORY:
         energy = _log_normal([run.energy_mj / float(run.accelerators) for run in own])
-        return _answer(energy.scaled(float(query.accelerators)), duration_ns, Basis.HISTORY, len(own), query)
-    seconds = duration_ns / NS_PER_SECOND * float(query.accelerators)
-    for basis, runs in ((Basis.HISTORY, own), (Basis.NEIGHBOURS, [run for run in same_board if run.kind == query.kind])):
+        return _answer(energy.scaled(float(query.accelerators)), time, Basis.HISTORY, len(own), query)
+    seconds = time.ns / NS_PER_SECOND * float(query.accelerators)
+    for basis, runs in (
+        (Basis.HISTORY, own),
+        (Basis.NEIGHBOURS, [run for run in same_board if run.kind == query.kind]),
+    ):
         if runs:
             power = _log_normal([run.power_mw for run in runs])
-            return _answer(power.scaled(seconds), duration_ns, max(basis, time_basis, key=_weakness), len(runs), query)
-    return _from_nameplate(query, duration_ns, time_basis)
+            return _answer(power.scaled(seconds), time, basis, len(runs), query)
+    return _from_nameplate(query, time)
 
 
-def _from_nameplate(query: Query, duration_ns: int, time_basis: Basis) -> Prediction:
+class _TimeSource(StrEnum):
+    DECLARED = "declared"
+    HISTORY = "history"
+    DEADLINE = "deadline"
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class _Time:
+    ns: int
+    source: _TimeSource
+
+
+def _usable(run: PastRun) -> bool:
+    return run.energy_mj > 0 and run.duration_ns > 0 and run.accelerators > 0
+
+
+def _from_nameplate(query: Query, time: _Time) -> Prediction:
     plate = nameplate(query.gpu_model)
     if plate is None:
         raise InvalidInputError(f"the power of {query.gpu_model!r} is not known and none was measured", "gpu_model")
-    full_mj = plate.mw * duration_ns * query.accelerators / NS_PER_SECOND
-    basis = Basis.PRIOR if query.gpu_model_known and time_basis is not Basis.DEFAULT else Basis.DEFAULT
+    full_mj = plate.mw * time.ns * query.accelerators / NS_PER_SECOND
     return Prediction(
         p50_mj=math.ceil(float(full_mj) * NAMEPLATE_MEDIAN),
         p90_mj=math.ceil(full_mj),  # a board does not draw more than its limit for long
-        duration_ns=duration_ns,
-        basis=basis,
+        duration_ns=time.ns,
+        basis=_weakened(Basis.PRIOR, time, query),
         n=0,
-        detail=_detail(query, duration_ns, f"nameplate {plate.mw // 1_000} W"),
+        detail=_detail(query, time, f"nameplate {plate.mw // 1_000} W"),
     )
 
 
-def _answer(energy: _LogNormal, duration_ns: int, basis: Basis, n: int, query: Query) -> Prediction:
+def _answer(energy: _LogNormal, time: _Time, basis: Basis, n: int, query: Query) -> Prediction:
     return Prediction(
         p50_mj=math.ceil(energy.at(0.5)),
         p90_mj=math.ceil(energy.at(0.9)),
-        duration_ns=duration_ns,
-        basis=basis if query.gpu_model_known else Basis.DEFAULT,
+        duration_ns=time.ns,
+        basis=_weakened(basis, time, query),
         n=n,
-        detail=_detail(query, duration_ns, f"{n} measured run{'s' if n != 1 else ''}"),
+        detail=_detail(query, time, f"{n} measured run{'s' if n != 1 else ''}"),
     )
 
 
-def _detail(query: Query, duration_ns: int, source: str) -> str:
-    return f"{float(query.accelerators):g} x {query.gpu_model} for {duration_ns // NS_PER_SECOND} s, from {source}"
+def _weakened(basis: Basis, time: _Time, query: Query) -> Basis:
+    """A time or a board that nobody named makes the whole prediction a default."""
+    known = query.gpu_model_known and time.source is not _TimeSource.DEFAULT
+    return basis if known else Basis.DEFAULT
 
 
-def _duration(own: Sequence[PastRun], query: Query) -> tuple[int, Basis]:
-    """Time of the demand: the declared one but never below the history's median; else history, deadline, default."""
+def _detail(query: Query, time: _Time, source: str) -> str:
+    seconds = time.ns // NS_PER_SECOND
+    what = f"{float(query.accelerators):g} x {query.gpu_model}"
+    return f"{what} for {seconds} s ({time.source}), power from {source}"
+
+
+def _time(own: Sequence[PastRun], query: Query) -> _Time:
+    """Time of the demand: declared, but never below history's median; else history and on."""
     usual = math.ceil(_log_normal([float(run.duration_ns) for run in own]).at(0.5)) if own else None
     if query.declared_ns is not None:
-        return max(query.declared_ns, usual or 0), Basis.PRIOR if usual is None else Basis.NEIGHBOURS
+        return _Time(max(query.declared_ns, usual or 0), _TimeSource.DECLARED)
     if usual is not None:
-        return usual, Basis.HISTORY
+        return _Time(usual, _TimeSource.HISTORY)
     if query.deadline_ns is not None:
-        return query.deadline_ns, Basis.PRIOR
-    return query.default_ns, Basis.DEFAULT
+        return _Time(query.deadline_ns, _TimeSource.DEADLINE)
+    return _Time(query.default_ns, _TimeSource.DEFAULT)
 
 
 def _identity(run: PastRun | Query) -> tuple[str, str | None, str]:
     return run.namespace, run.model, run.kind
-
-
-def _weakness(basis: Basis) -> int:
-    return list(Basis).index(basis)
 
 
 @dataclass(frozen=True, slots=True)

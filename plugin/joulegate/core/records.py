@@ -31,7 +31,7 @@ class RunOutcome(StrEnum):
 
 
 class Source(StrEnum):
-    """What read the power: the GPU's own sensor, a recording, or nobody (a figure that was declared)."""
+    """What read the power: the GPU's sensor, a recording, or nobody (declared)."""
 
     NVML = "nvml"
     REPLAYED = "replayed"
@@ -54,7 +54,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Energy of one device over ``[start, end)``, inside one UTC quarter-hour; ``energy`` None is not measured."""
+    """Energy of a device over ``[start, end)`` within a UTC quarter-hour; None is not measured."""
 
     start: datetime
     end: datetime
@@ -77,7 +77,7 @@ class DeviceUse:
 
 @dataclass(frozen=True, slots=True)
 class HostEnergy:
-    """Energy of the host (another boundary: never added to the accelerators'); None is not measured."""
+    """Energy of the host, never added to the accelerators'; None is not measured."""
 
     energy: Energy | None
     method: str
@@ -85,7 +85,7 @@ class HostEnergy:
 
 @dataclass(frozen=True, slots=True)
 class WorkDone:
-    """A measured window of the work itself: ``amount`` of ``unit``, done ``repeats`` times, and its energy."""
+    """A measured window of the work itself: ``amount`` of ``unit``, done ``repeats`` times."""
 
     name: str
     unit: str
@@ -97,7 +97,7 @@ class WorkDone:
     uncertainty: Uncertainty | None
 
     def energy_mj_per(self, count: int) -> Fraction | None:
-        """Energy per ``count`` units in mJ, exact; None where energy was not measured or nothing was done."""
+        """Exact energy per ``count`` units in mJ; None where it was not measured."""
         done = self.amount * self.repeats
         return Fraction(self.energy.mj * count, done) if self.energy is not None and done else None
 
@@ -132,7 +132,7 @@ class EfficiencyRecord:
     quality: tuple[Quality, ...] = field(default=())
 
     def energy(self) -> Energy | None:
-        """Energy of all devices; None where there is no interval or one of them was not measured."""
+        """Energy of all devices; None where one interval was not measured, or there is none."""
         parts = [interval.energy for device in self.devices for interval in device.intervals]
         known = [part.mj for part in parts if part is not None]
         return Energy(sum(known)) if known and len(known) == len(parts) else None
