@@ -1,0 +1,173 @@
+"""Each test runs in exactly one lane, and the runner counts without losing any."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TESTS = ROOT / "tests"
+
+
+def load_runner() -> ModuleType:
+    """The runner, which is a program and no part of a package."""
+    spec = importlib.util.spec_from_file_location("lanes", TESTS / "lanes.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["lanes"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+lanes = load_runner()
+LANES = lanes.load(TESTS / "lanes.toml")
+MARKERS = [lane.marker for lane in LANES if lane.marker]
+
+
+LIST_TESTS = """
+import sys
+import pytest
+
+class Listing:
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items):
+        for item in items:
+            print("TEST", item.path, *sorted({mark.name for mark in item.iter_markers()}))
+
+arguments = ["--collect-only", "-qq", "-p", "no:xdist", "-p", "no:cacheprovider"]
+sys.exit(pytest.main(arguments, plugins=[Listing()]))
+"""
+
+
+def collected(environment: str) -> list[tuple[Path, set[str]]]:
+    """The file and the lane markers of every test that `environment` collects."""
+    done = subprocess.run(
+        [ROOT / environment / "bin/python", "-c", LIST_TESTS],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode in {0, lanes.NO_TEST_COLLECTED}, done.stdout + done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith("TEST ")]
+    return [(Path(row[1]), set(row[2:]) & set(MARKERS)) for row in rows]
+
+
+def write_tree(root: Path, lane_table: str, tests: str) -> None:
+    """A checkout with the runner, one table of lanes and one file of tests."""
+    (root / "tests").mkdir()
+    (root / "tests" / "lanes.py").write_text((TESTS / "lanes.py").read_text())
+    (root / "tests" / "lanes.toml").write_text(
+        f'[[lane]]\nname = "one"\nenvironment = "{sys.prefix}"\nworkers = 1\nfast = true\n'
+        f'marker = "one"\n{lane_table}\n'
+    )
+    (root / "tests" / "test_it.py").write_text(f"import time, pytest\n{tests}\n")
+    (root / "pytest.ini").write_text("[pytest]\nmarkers = one\n")
+
+
+def run_lanes(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What the runner of the tree `root` does."""
+    command = [sys.executable, str(root / "tests" / "lanes.py"), *arguments]
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # they take seconds to load
+    return subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=50)
+
+
+def test_one_lane_takes_what_has_no_marker_and_names_are_unique() -> None:
+    assert len(MARKERS) == len(LANES) - 1
+    assert len({lane.name for lane in LANES}) == len(LANES)
+    assert all(lane.because for lane in LANES if lane.need)
+
+
+def test_every_test_is_in_exactly_one_lane() -> None:
+    places: dict[Path, set[str]] = {}
+    for environment in sorted({lane.environment for lane in LANES}):
+        markers = {lane.marker for lane in LANES if lane.environment == environment}
+        for path, own in collected(environment):
+            places.setdefault(path, set()).add(environment)
+            assert len(own) <= 1, f"{path} has tests in {own}"
+            assert own <= markers if own else None in markers, f"{path} is not run by a lane"
+    assert {path for path, where in places.items() if len(where) != 1} == set()
+    assert set(TESTS.rglob("test_*.py")) - set(places) == set()
+
+
+def test_the_lane_without_a_marker_selects_what_no_other_lane_does() -> None:
+    (rest,) = [lane for lane in LANES if lane.marker is None]
+    command = rest.command(MARKERS)
+    assert command[command.index("-m", 3) + 1] == f"not ({' or '.join(MARKERS)})"
+
+
+@pytest.mark.parametrize(
+    ("lane_table", "tests", "status", "said", "closing"),
+    [
+        (
+            "budget_s = 30",
+            "@pytest.mark.one\ndef test_a(): pass\n@pytest.mark.one\ndef test_b(): pass",
+            0,
+            "lane one: ran",
+            "2 passed, 0 failed",
+        ),
+        (
+            "budget_s = 30",
+            "@pytest.mark.one\ndef test_a(): assert 0\n@pytest.mark.one\ndef test_b(): pass",
+            1,
+            "lane one: ran",
+            "1 passed, 1 failed",
+        ),
+        (
+            "budget_s = 30",
+            "@pytest.mark.one\ndef test_a(): pass\n@pytest.mark.one\ndef test_b(): pytest.skip()",
+            0,
+            "lane one: ran",
+            "1 passed, 0 failed, 1 skipped",
+        ),
+        (
+            "budget_s = 30",
+            "def test_of_another_lane(): pass",
+            1,
+            "lane one: failed, because its need is met, but it collected no test",
+            "0 passed, 1 failed",
+        ),
+        (
+            "budget_s = 30",
+            "import a_module_that_is_not_there",
+            1,
+            "lane one: ran",
+            "0 passed, 1 failed",
+        ),
+        (
+            "budget_s = 2",
+            "@pytest.mark.one\ndef test_a(): time.sleep(40)",
+            1,
+            "lane one: failed, because stopped after its budget of 2 s",
+            "0 passed, 1 failed",
+        ),
+        (
+            'budget_s = 30\nneed = ["false"]\nbecause = "it is dark"',
+            "@pytest.mark.one\ndef test_a(): pass",
+            1,
+            "lane one: not run, because it is dark",
+            "0 passed, 0 failed",
+        ),
+    ],
+    ids=["passes", "fails", "skips", "collects none", "cannot load", "takes too long", "no need"],
+)
+def test_the_runner_tells_what_a_lane_did(
+    tmp_path: Path, lane_table: str, tests: str, status: int, said: str, closing: str
+) -> None:
+    write_tree(tmp_path, lane_table, tests)
+    done = run_lanes(tmp_path)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert said in done.stdout
+    assert done.stdout.splitlines()[-1] == closing
+
+
+def test_a_lane_that_is_not_there_is_refused() -> None:
+    done = run_lanes(ROOT, "no-such-lane")
+    assert done.returncode == 2
+    assert "no lane is called no-such-lane" in done.stderr

@@ -1,0 +1,77 @@
+"""The shape of the tree: small modules, small functions, names that say what is inside."""
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE_ROOTS = ("plugin", "api", "migrations")
+LONGEST_MODULE = 400
+LONGEST_FUNCTION = 50
+DRAWERS = {"common", "helpers", "misc", "service", "services", "util", "utils"}
+
+
+def python_files() -> list[Path]:
+    """Every Python file that git keeps or would keep."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", "*.py"],  # noqa: S607
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return [path for line in listed.stdout.splitlines() if (path := ROOT / line).is_file()]
+
+
+FILES = python_files()
+NAMES = [str(path.relative_to(ROOT)) for path in FILES]
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_a_module_is_short(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").count("\n")
+    assert lines <= LONGEST_MODULE, f"{lines} lines: one noun became two"
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_a_function_is_short(path: Path) -> None:
+    if path.parent.name == "versions":  # a revision lists tables, and is never edited again
+        return
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    long = {
+        node.name: length
+        for node in ast.walk(tree)
+        if isinstance(node, functions) and (length := (node.end_lineno or 0) - node.lineno + 1) > LONGEST_FUNCTION
+    }
+    assert long == {}
+
+
+def test_no_module_is_a_drawer() -> None:
+    assert [name for name, path in zip(NAMES, FILES, strict=True) if path.stem in DRAWERS] == []
+
+
+def test_no_function_is_asynchronous() -> None:
+    tops = tuple(f"{root}/" for root in SOURCE_ROOTS)
+    coloured = [
+        name
+        for name, path in zip(NAMES, FILES, strict=True)
+        if name.startswith(tops) and "async def" in path.read_text(encoding="utf-8")
+    ]
+    assert coloured == []
+
+
+@pytest.mark.parametrize("root", SOURCE_ROOTS)
+def test_a_source_root_holds_one_typed_package(root: str) -> None:
+    (package,) = [path for path in (ROOT / root).iterdir() if path.is_dir() and path.name != "__pycache__"]
+    assert (package / "__init__.py").is_file()
+    assert (package / "py.typed").is_file()
+
+
+def test_every_package_has_a_docstring() -> None:
+    packages = [path for path in FILES if path.name == "__init__.py"]
+    assert packages
+    silent = [path for path in packages if not ast.get_docstring(ast.parse(path.read_text()))]
+    assert silent == []
