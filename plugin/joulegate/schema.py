@@ -45,9 +45,7 @@ class Quantity:
         elif isinstance(value, str) and _DECIMAL.fullmatch(value):
             number = int(value)
         else:
-            raise ValueError(
-                f"must be a whole number as a decimal string, or up to {JSON_WHOLE_MAX} as a number"
-            )
+            raise ValueError(f"must be a whole number as a decimal string, or up to {JSON_WHOLE_MAX} as a number")
         if not self.least <= number <= self.most:
             raise ValueError(f"must lie between {self.least} and {self.most}")
         return number
@@ -130,9 +128,7 @@ class Items:
 
     most: int = 1_000
 
-    def __get_pydantic_core_schema__(
-        self, source: object, handler: Callable[[object], Schema]
-    ) -> Schema:
+    def __get_pydantic_core_schema__(self, source: object, handler: Callable[[object], Schema]) -> Schema:
         return handler(source) | {"max_length": self.most}
 
 

@@ -201,9 +201,7 @@ def record_body(record: EfficiencyRecord) -> dict[str, Any]:
             model=record.model,
             variant=record.variant,
             work=tuple(_work_body(work) for work in record.work),
-            quality=tuple(
-                QualityBody(q.name, q.value, q.n, q.higher_is_better) for q in record.quality
-            ),
+            quality=tuple(QualityBody(q.name, q.value, q.n, q.higher_is_better) for q in record.quality),
         )
     )
     return body
@@ -296,19 +294,11 @@ def _work_of(w: WorkBody) -> WorkDone:
 
 
 def _uncertainty_body(value: Uncertainty | None) -> UncertaintyBody | None:
-    return (
-        None
-        if value is None
-        else UncertaintyBody(**{p.name: getattr(value, p.name) for p in fields(Uncertainty)})
-    )
+    return None if value is None else UncertaintyBody(**{p.name: getattr(value, p.name) for p in fields(Uncertainty)})
 
 
 def _uncertainty_of(body: UncertaintyBody | None) -> Uncertainty | None:
-    return (
-        None
-        if body is None
-        else Uncertainty(**{p.name: getattr(body, p.name) for p in fields(UncertaintyBody)})
-    )
+    return None if body is None else Uncertainty(**{p.name: getattr(body, p.name) for p in fields(UncertaintyBody)})
 
 
 def _mj(energy: Energy | None) -> int | None:
