@@ -28,7 +28,9 @@ check: setup     ## format, lint, types, import contracts, migrations against mo
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m joulegate_migrations check
+	@folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && database="sqlite:///$$folder/check.db" && \
+		$(BIN)/python -m joulegate_migrations upgrade "$$database" && \
+		$(BIN)/python -m joulegate_migrations check "$$database"
 	@$(BIN)/python -m pytest -q tests/architecture
 
 pins: setup      ## resolve the pins again; UPGRADE=--upgrade takes the newest that fit

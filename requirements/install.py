@@ -51,9 +51,7 @@ def uv_settings(environment: Mapping[str, str], pip_config: str) -> dict[str, st
         "UV_DEFAULT_INDEX": told.get("index-url", ""),
         "UV_INDEX": " ".join(told.get("extra-index-url", "").split()),
         "UV_FIND_LINKS": ",".join(link for link in links if "://" in link or Path(link).is_dir()),
-        "UV_NO_INDEX": "1"
-        if told.get("no-index", "").lower() in {"1", "true", "yes", "on"}
-        else "",
+        "UV_NO_INDEX": "1" if told.get("no-index", "").lower() in {"1", "true", "yes", "on"} else "",
         "UV_PYTHON_DOWNLOADS": "never",
     }
     return {name: value for name, value in wanted.items() if value and name not in environment}

@@ -46,9 +46,7 @@ class Lane:
         if not self.need:
             return True
         try:
-            proof = subprocess.run(
-                self.need, cwd=ROOT, check=False, capture_output=True, timeout=NEED_TIMEOUT_S
-            )
+            proof = subprocess.run(self.need, cwd=ROOT, check=False, capture_output=True, timeout=NEED_TIMEOUT_S)
         except (OSError, subprocess.TimeoutExpired):
             return False
         return proof.returncode == 0
@@ -101,9 +99,7 @@ def judged(outcome: Outcome, status: int | None, budget_s: int) -> Outcome:
         faults = ("its need is met, but it collected no test",)
     elif status != 0 and outcome.failed == 0 and not faults:
         faults = (f"pytest ended with status {status}",)
-    return Outcome(
-        passed=outcome.passed, failed=outcome.failed, skipped=outcome.skipped, faults=faults
-    )
+    return Outcome(passed=outcome.passed, failed=outcome.failed, skipped=outcome.skipped, faults=faults)
 
 
 def run_within(command: Sequence[str], budget_s: int) -> int | None:
