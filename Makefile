@@ -11,7 +11,8 @@ help:            ## print the targets
 	@echo; echo "  PYTHON=python3.12 chooses the interpreter that makes the environments"
 
 setup:           ## make .venv and .venv-kfp from the pins; does nothing when they are up to date
-	@command -v $(PYTHON) >/dev/null || { echo "setup: no $(PYTHON) here: make setup PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "setup: $(PYTHON) is not Python 3.11 or newer with venv and ensurepip; choose one with PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) requirements/install.py
 
 demo: setup      ## run the main job end to end, without GPU and without a cluster

@@ -8,8 +8,6 @@ pipelines has. They are filled again only when the pins, the package's metadata 
 changed. The network is asked for packages only, by the indexes and certificates that pip uses.
 """
 
-from __future__ import annotations
-
 import ast
 import fcntl
 import hashlib
@@ -17,10 +15,11 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-OLDEST_PYTHON = (3, 11)
+OLDEST_PYTHON = "3.11"
 PINS = Path(__file__).resolve().parent
 ROOT = PINS.parent
 STAMP = "joulegate-pins"
@@ -62,8 +61,6 @@ def stamp_of(name: str) -> str:
 
     Of pyproject.toml only what the installed package is made of: settings of tools change nothing.
     """
-    import tomllib  # noqa: PLC0415 -- older interpreters must get as far as the message in main
-
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     digest = hashlib.sha256()
     for part in (PINS / f"{name}.txt", PINS / "tools.txt", Path(__file__)):
@@ -130,7 +127,7 @@ def resolve(*, upgrade: bool) -> None:
     for name, parts in RESOLVED.items():
         pins = PINS / f"{name}.txt"
         command = [uv, "pip", "compile", "--quiet", "pyproject.toml", *parts]
-        command += ["--universal", "--python-version", ".".join(map(str, OLDEST_PYTHON))]
+        command += ["--universal", "--python-version", OLDEST_PYTHON]
         command += ["--generate-hashes", "--no-header", "--no-annotate", "--output-file", str(pins)]
         run(command + ["--upgrade"] * upgrade, settings)
 
@@ -151,9 +148,6 @@ def bring_up_to_date() -> None:
 
 def main(arguments: list[str]) -> None:
     """Does what the module's docstring says, one process at a time."""
-    if sys.version_info < OLDEST_PYTHON:
-        oldest, own = ".".join(map(str, OLDEST_PYTHON)), sys.version.split()[0]
-        sys.exit(f"setup: Python {oldest} or newer is needed, this is {own}: see make help, PYTHON")
     with Path(__file__).open(encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if "--resolve" in arguments:
