@@ -1,0 +1,80 @@
+"""The database: the only room that speaks SQL.
+
+One public method is one transaction; domain values go in and come out, and the
+errors are those of :mod:`joulegate.core.errors`. What is *not* done here: no table
+is made or changed (migrations), nothing is known of HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from sqlalchemy import insert
+from sqlalchemy.exc import IntegrityError
+
+from joulegate_api.store import tables
+from joulegate_api.store.balances import Accounts
+from joulegate_api.store.budgets import BudgetBalances, Budgets
+from joulegate_api.store.database import Clock, Database
+from joulegate_api.store.entries import Writer
+from joulegate_api.store.holds import HoldRequest
+from joulegate_api.store.ledger import Ledger
+from joulegate_api.store.rates import PutRates, RateShelf
+from joulegate_api.store.records import Accepted, Page, RecordFilters, Records, StoredRecord
+from joulegate_api.store.slices import PricedSlice
+
+__all__ = [
+    "Accepted",
+    "BudgetBalances",
+    "HoldRequest",
+    "Page",
+    "PricedSlice",
+    "PutRates",
+    "RecordFilters",
+    "Store",
+    "StoredRecord",
+]
+
+
+class Store:
+    """One tenant of one database."""
+
+    def __init__(self, database: Database, tenant: str) -> None:
+        """Use :meth:`open`."""
+        self._database = database
+        writer = Writer(database, tenant)
+        accounts = Accounts(writer, tenant)
+        self.budgets = Budgets(database, writer, tenant)
+        self.rates = RateShelf(database, writer, tenant)
+        self.records = Records(database, writer, accounts, self.budgets, self.rates, tenant)
+        self.ledger = Ledger(database, writer, self.budgets, accounts, tenant)
+
+    @classmethod
+    def open(cls, url: str, tenant: str = "default", clock: Clock | None = None) -> Self:
+        """Open a database that the migrations made.
+
+        ``clock`` replaces the database's clock (tests). Raises
+        :class:`~joulegate.core.errors.UnavailableError` with one line where the
+        address is wrong, or the database is missing, not writable or of another revision.
+        """
+        database = Database(url, clock)
+        try:
+            database.check()
+            with database.write() as connection:
+                try:
+                    with connection.begin_nested():
+                        connection.execute(insert(tables.versions).values(tenant=tenant, hierarchy=0, rates=0))
+                except IntegrityError:
+                    pass  # this tenant has been here before
+        except BaseException:
+            database.close()
+            raise
+        return cls(database, tenant)
+
+    def ping(self) -> None:
+        """Raise :class:`~joulegate.core.errors.UnavailableError` where the database does not answer."""
+        self._database.check()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._database.close()

@@ -1,0 +1,303 @@
+"""Balances: the one place where they are locked, read for a decision, and written.
+
+Every writer (decision, draw, release, correction, ingest) locks the union of the
+rows that it may touch by one statement, ordered by (tenant, budget, period), so
+that no two writers wait for each other in a circle. It decides by locked rows only.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy.exc import IntegrityError
+
+from joulegate.core.budgets import Balance, Budget
+from joulegate.core.encoding import decode
+from joulegate.core.errors import ConflictError
+from joulegate.core.periods import Period
+from joulegate.core.units import Unit
+from joulegate_api.store import versions
+from joulegate_api.store.amounts import NOTHING, UNITS, Amounts
+from joulegate_api.store.entries import Transaction, Writer
+from joulegate_api.store.tables import balances, budget_revisions, hold_claims, holds, postings
+
+_LOW_BITS = 2**32
+
+
+class Key(NamedTuple):
+    """One budget in one period, in the order in which rows are locked."""
+
+    budget: str
+    start: datetime
+
+
+class StaleError(Exception):
+    """What was planned by is no longer so; nothing was written, plan again."""
+
+
+@dataclass(slots=True)
+class Account:
+    """A locked balance. ``posted`` and ``pending`` change only by :meth:`post`."""
+
+    key: Key
+    end: datetime
+    currency: str | None
+    base: Amounts
+    carried: Amounts
+    exceptions: Amounts
+    posted: Amounts
+    pending: Amounts
+    changed: bool = False
+
+    def balance(self, unit: Unit) -> Balance:
+        """The balance in ``unit`` as the pure rules know it."""
+        return Balance(
+            unit=unit,
+            base=self.base.of(unit),
+            carried=self.carried.of(unit) or 0,
+            exceptions=self.exceptions.of(unit) or 0,
+            posted=self.posted.of(unit) or 0,
+            pending=self.pending.of(unit) or 0,
+            currency=self.currency if unit is Unit.MICROS else None,
+        )
+
+    def available(self) -> Amounts:
+        """What is neither posted nor held; None where the unit has no limit."""
+        return Amounts(*(self.balance(unit).available for unit in UNITS))
+
+    def post(self, posted: Amounts, pending: Amounts) -> None:
+        """Add to what is posted and pending; unknown amounts add nothing."""
+        self.posted = self.posted.plus(posted.known())
+        self.pending = self.pending.plus(pending.known())
+        self.changed = True
+
+    def counts(self, currency: str | None) -> bool:
+        """Whether money of ``currency`` counts here. The first money of an account without a limit names its currency."""
+        if self.currency is None and currency is not None:
+            self.currency, self.changed = currency, True
+        return currency is not None and self.currency == currency
+
+
+class Accounts:
+    """Locks and writes the balances of a tenant."""
+
+    def __init__(self, writer: Writer, tenant: str) -> None:
+        """Know no row yet."""
+        self._writer = writer
+        self._tenant = tenant
+        self._there: set[Key] = set()
+        self._lock = threading.Lock()
+
+    def prepare(self, wanted: Mapping[Key, Period]) -> None:
+        """Make the rows that are not there yet, in a transaction of their own: an empty row is no fact."""
+        with self._lock:
+            missing = [key for key in sorted(wanted) if key not in self._there]
+        if not missing:
+            return
+        with self._writer.transaction() as transaction:
+            versions.hold_still(transaction)  # no limit changes between reading it and writing the row
+            found = {account.key for account in _locked(transaction, missing)}
+            rows = [_new_row(transaction, key, wanted[key]) for key in missing if key not in found]
+            for row in rows:
+                try:
+                    with transaction.savepoint():
+                        transaction.connection.execute(insert(balances).values(**row))
+                except IntegrityError:
+                    continue  # another process was quicker
+        with self._lock:
+            self._there.update(missing)
+
+    def lock(self, transaction: Transaction, keys: Collection[Key]) -> dict[Key, Account]:
+        """Lock the rows until the transaction ends; raises :class:`StaleError` where one has gone."""
+        found = {account.key: account for account in _locked(transaction, sorted(keys))} if keys else {}
+        if len(found) != len(set(keys)):
+            with self._lock:
+                self._there.difference_update(keys)
+            raise StaleError
+        return found
+
+    @staticmethod
+    def write(transaction: Transaction, accounts: Iterable[Account]) -> None:
+        """Write what changed. The only statement of the program that changes what is posted or pending."""
+        rows = [
+            {
+                "b_budget": account.key.budget,
+                "b_start": account.key.start,
+                "currency": account.currency,
+                **account.exceptions.columns("exceptions"),
+                **account.carried.columns("carried"),
+                **account.posted.columns("posted"),
+                **account.pending.columns("pending"),
+            }
+            for account in accounts
+            if account.changed
+        ]
+        if rows:
+            transaction.connection.execute(_WRITE.values(tenant=transaction.tenant), rows)
+        for account in accounts:
+            account.changed = False
+
+
+_WRITE = update(balances).where(
+    balances.c.budget == bindparam("b_budget"), balances.c.period_start == bindparam("b_start")
+)
+
+
+def _locked(transaction: Transaction, keys: Collection[Key]) -> Iterable[Account]:
+    of = balances.c
+    rows = transaction.connection.execute(
+        select(balances)
+        .where(of.tenant == transaction.tenant, tuple_(of.budget, of.period_start).in_(list(keys)))
+        .order_by(of.tenant, of.budget, of.period_start)
+        .with_for_update()
+    )
+    return [_account(row) for row in rows]
+
+
+def _account(row: Row[Any]) -> Account:
+    return Account(
+        key=Key(row.budget, row.period_start),
+        end=row.period_end,
+        currency=row.currency,
+        base=Amounts.read(row, "base"),
+        carried=Amounts.read(row, "carried"),
+        exceptions=Amounts.read(row, "exceptions"),
+        posted=Amounts.read(row, "posted"),
+        pending=Amounts.read(row, "pending"),
+    )
+
+
+def _new_row(transaction: Transaction, key: Key, period: Period) -> dict[str, Any]:
+    of = budget_revisions.c
+    in_order = (
+        select(of.spec).where(of.tenant == transaction.tenant, of.name == key.budget).order_by(of.revision.desc())
+    )
+    spec = transaction.connection.execute(in_order.where(of.recorded_at <= period.end).limit(1)).scalar_one_or_none()
+    if spec is None:  # the period was over before the budget was written: its first form counts
+        spec = transaction.connection.execute(in_order.order_by(None).order_by(of.revision).limit(1)).scalar_one()
+    limits = decode(Budget, spec).limits
+    return {
+        "tenant": transaction.tenant,
+        "budget": key.budget,
+        "period_start": period.start,
+        "period_end": period.end,
+        "currency": limits.currency,
+        **Amounts(limits.energy_mj, limits.carbon_ug, limits.cost_micros).columns("base"),
+        **{
+            name: amount
+            for stem in ("carried", "exceptions", "posted", "pending")
+            for name, amount in NOTHING.columns(stem).items()
+        },
+    }
+
+
+def set_base(transaction: Transaction, budget: Budget, now: datetime) -> None:
+    """Give the rows of periods that are not over the limits of ``budget``; raises :class:`ConflictError` for another currency."""
+    of = balances.c
+    rows = transaction.connection.execute(
+        select(balances)
+        .where(of.tenant == transaction.tenant, of.budget == budget.name, of.period_end > now)
+        .order_by(of.tenant, of.budget, of.period_start)
+        .with_for_update()
+    ).all()
+    limits = budget.limits
+    for row in rows:
+        used = row.posted_micros or row.pending_micros
+        if limits.currency and row.currency not in (None, limits.currency) and used:
+            raise ConflictError(
+                f"budget {budget.name} has counted money in {row.currency} since {row.period_start:%Y-%m-%d}; "
+                f"it can be in {limits.currency} from the next period on"
+            )
+        transaction.connection.execute(
+            update(balances)
+            .where(of.tenant == transaction.tenant, of.budget == budget.name, of.period_start == row.period_start)
+            .values(
+                currency=limits.currency or row.currency,
+                **Amounts(limits.energy_mj, limits.carbon_ug, limits.cost_micros).columns("base"),
+            )
+        )
+
+
+def is_used(transaction: Transaction, budget: str) -> bool:
+    """Whether anything was ever held or posted; where nothing was, its empty rows are removed, so that they can be cut anew."""
+    for table in (hold_claims, postings):
+        one = select(table.c.budget).where(table.c.tenant == transaction.tenant, table.c.budget == budget).limit(1)
+        if transaction.connection.execute(one).first():
+            return True
+    transaction.connection.execute(
+        delete(balances).where(balances.c.tenant == transaction.tenant, balances.c.budget == budget)
+    )
+    return False
+
+
+def unlocked(
+    connection: Connection, tenant: str, periods: Mapping[Key, Period], budgets: Mapping[str, Budget]
+) -> dict[Key, Account]:
+    """The accounts as they stand, for a decision that writes nothing; a row that is not there yet is empty."""
+    of = balances.c
+    rows = connection.execute(
+        select(balances).where(of.tenant == tenant, tuple_(of.budget, of.period_start).in_(list(periods)))
+    )
+    found = {account.key: account for account in map(_account, rows)}
+    return {key: found.get(key) or _empty(budgets[key.budget], period) for key, period in periods.items()}
+
+
+def _empty(budget: Budget, period: Period) -> Account:
+    limits = Amounts(budget.limits.energy_mj, budget.limits.carbon_ug, budget.limits.cost_micros)
+    return Account(
+        Key(budget.name, period.start), period.end, budget.limits.currency, limits, NOTHING, NOTHING, NOTHING, NOTHING
+    )
+
+
+def standing(
+    connection: Connection, tenant: str, budget: Budget, period: Period, as_of: datetime | None
+) -> dict[Unit, Balance]:
+    """The balances of one period, now or as they stood at ``as_of`` (counted again from claims and postings)."""
+    of = balances.c
+    row = connection.execute(
+        select(balances).where(of.tenant == tenant, of.budget == budget.name, of.period_start == period.start)
+    ).one_or_none()
+    account = _account(row) if row is not None else _empty(budget, period)
+    if as_of is not None:
+        account.base = _empty(budget, period).base
+        account.posted, account.pending = counted(connection, tenant, account.key, as_of)
+    return {unit: account.balance(unit) for unit in UNITS}
+
+
+def counted(connection: Connection, tenant: str, key: Key, as_of: datetime | None = None) -> tuple[Amounts, Amounts]:
+    """What claims and postings say is posted and pending; a balance that differs has lost something."""
+    claims = (
+        select(*_halves(hold_claims.c, "held"))
+        .join(holds, (holds.c.tenant == hold_claims.c.tenant) & (holds.c.hold_id == hold_claims.c.hold_id))
+        .where(
+            hold_claims.c.tenant == tenant, hold_claims.c.budget == key.budget, hold_claims.c.period_start == key.start
+        )
+    )
+    posted = select(*_halves(postings.c, "posted"), *_halves(postings.c, "pending")).where(
+        postings.c.tenant == tenant, postings.c.budget == key.budget, postings.c.period_start == key.start
+    )
+    if as_of is not None:
+        claims = claims.where(holds.c.decided_at <= as_of)
+        posted = posted.where(postings.c.posted_at <= as_of)
+    held = _wholes(connection.execute(claims).one())
+    sums = _wholes(connection.execute(posted).one())
+    return Amounts(*sums[:3]), Amounts(*held).plus(Amounts(*sums[3:]))
+
+
+def _halves(of: Any, stem: str) -> list[ColumnElement[int]]:  # noqa: ANN401 - a table's columns
+    """A sum in two halves: SQLite overflows where the sum of a column passes 2**63."""
+    return [
+        func.coalesce(func.sum(half), 0)
+        for unit in UNITS
+        for half in (of[f"{stem}_{unit}"].op(">>")(32), of[f"{stem}_{unit}"].op("&")(_LOW_BITS - 1))
+    ]
+
+
+def _wholes(row: Iterable[Any]) -> list[int]:
+    halves = [int(half) for half in row]
+    return [high * _LOW_BITS + low for high, low in zip(halves[::2], halves[1::2], strict=True)]

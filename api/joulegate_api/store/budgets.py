@@ -1,0 +1,222 @@
+"""Budgets: their revisions, the tree they form now, and what stands in their balances."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, insert, select
+
+from joulegate.core.binding import check_tree
+from joulegate.core.budgets import Balance, Budget
+from joulegate.core.encoding import decode, encode
+from joulegate.core.errors import ConflictError, NotFoundError
+from joulegate.core.log import EntryType
+from joulegate.core.periods import Period
+from joulegate.core.units import Unit
+from joulegate_api.store import balances, versions
+from joulegate_api.store.database import Database
+from joulegate_api.store.entries import Transaction, Writer
+from joulegate_api.store.tables import budget_revisions
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchy:
+    """All open budgets as they stand at one version."""
+
+    version: int
+    budgets: Mapping[str, Budget]
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetBalances:
+    """One budget in one period, unit by unit; ``as_of`` is the instant for which the figures hold."""
+
+    budget: Budget
+    period: Period
+    balances: Mapping[Unit, Balance]
+    as_of: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One form of a budget and since when it is in force."""
+
+    number: int
+    recorded_at: datetime
+    closed: bool
+    budget: Budget
+
+
+class Budgets:
+    """The budgets of a tenant."""
+
+    def __init__(self, database: Database, writer: Writer, tenant: str) -> None:
+        """Remember nothing yet."""
+        self._database = database
+        self._writer = writer
+        self._tenant = tenant
+        self._known: Hierarchy | None = None
+        self._lock = threading.Lock()
+
+    def put(self, budget: Budget, principal: str) -> bool:
+        """Keep a budget as written; True where it is new or changed, False where it stands so already.
+
+        Raises :class:`InvalidInputError` for a cycle, a dangling parent or mixed
+        currencies, :class:`ConflictError` where money was counted in another
+        currency or the periods would be cut differently than before.
+        """
+        with self._writer.transaction() as transaction:
+            hierarchy = self._changing(transaction)
+            last = _last_revision(transaction.connection, self._tenant, budget.name)
+            if last is not None and not last.closed and last.budget == budget:
+                return False
+            check_tree({**hierarchy.budgets, budget.name: budget}.values())
+            if last is not None and last.budget.period != budget.period and balances.is_used(transaction, budget.name):
+                raise ConflictError(
+                    f"budget {budget.name} has holds or postings in its periods; a budget of another name can have other periods"
+                )
+            now = transaction.now()
+            self._append(transaction, budget, last, now, principal, closed=False)
+            balances.set_base(transaction, budget, now)
+        return True
+
+    def close(self, name: str, principal: str) -> None:
+        """Bind no new work with it; what it holds and posted stays. Raises :class:`NotFoundError`, or :class:`ConflictError` where it has children."""
+        with self._writer.transaction() as transaction:
+            hierarchy = self._changing(transaction)
+            if name not in hierarchy.budgets:
+                raise NotFoundError(f"there is no open budget {name}")
+            children = sorted(child.name for child in hierarchy.budgets.values() if child.parent == name)
+            if children:
+                raise ConflictError(f"budget {name} is the parent of {', '.join(children)}; close those first")
+            last = _last_revision(transaction.connection, self._tenant, name)
+            self._append(transaction, hierarchy.budgets[name], last, transaction.now(), principal, closed=True)
+
+    def get(self, name: str) -> Budget:
+        """The open budget of this name; raises :class:`NotFoundError`."""
+        found = self.hierarchy().budgets.get(name)
+        if found is None:
+            raise NotFoundError(f"there is no open budget {name}")
+        return found
+
+    def list(self) -> tuple[Budget, ...]:
+        """Every open budget, by name."""
+        known = self.hierarchy().budgets
+        return tuple(known[name] for name in sorted(known))
+
+    def balance(self, name: str, at: datetime | None = None, as_of: datetime | None = None) -> BudgetBalances:
+        """The balances of the period that holds ``at``, as they stood at ``as_of``; both default to now.
+
+        A closed budget still answers. Raises :class:`NotFoundError` where the
+        budget was never known, or where a fixed span does not hold ``at``.
+        """
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            revisions = _revisions(connection, self._tenant, name)
+            if not revisions:
+                raise NotFoundError(f"there is no budget {name}")
+            budget = revisions[-1].budget
+            period = budget.period.period_at(at or now)
+            if period is None:
+                raise NotFoundError(f"budget {name} has no period at {at or now}")
+            moment = min(as_of, now) if as_of else now
+            base = _in_force(revisions, min(moment, period.end)).budget
+            found = balances.standing(connection, self._tenant, base, period, moment if as_of else None)
+        return BudgetBalances(budget, period, found, moment)
+
+    def ever(self, connection: Connection, names: Collection[str]) -> dict[str, Budget]:
+        """The last form of each budget of these names, closed ones too: a hold keeps the budgets that it was made under."""
+        found = ((name, _revisions(connection, self._tenant, name)) for name in sorted(names))
+        return {name: revisions[-1].budget for name, revisions in found if revisions}
+
+    def hierarchy(self, connection: Connection | None = None) -> Hierarchy:
+        """The open budgets; read again only where their version has changed."""
+        if connection is None:
+            with self._database.read() as reading:
+                return self.hierarchy(reading)
+        version = versions.current(connection, self._tenant).hierarchy
+        with self._lock:
+            known = self._known
+        if known is None or known.version != version:
+            known = Hierarchy(version, _open_budgets(connection, self._tenant))
+            with self._lock:
+                if self._known is None or self._known.version < version:
+                    self._known = known
+        return known
+
+    def remembered(self) -> Hierarchy:
+        """The open budgets as this process last read them; whoever decides by them checks the version under its locks."""
+        with self._lock:
+            known = self._known
+        return known or self.hierarchy()
+
+    def _changing(self, transaction: Transaction) -> Hierarchy:
+        version = versions.advance(transaction, "hierarchy")
+        return Hierarchy(version, _open_budgets(transaction.connection, self._tenant))
+
+    def _append(
+        self,
+        transaction: Transaction,
+        budget: Budget,
+        last: Revision | None,
+        now: datetime,
+        principal: str,
+        *,
+        closed: bool,
+    ) -> None:
+        number = last.number + 1 if last else 1
+        spec = encode(budget)
+        transaction.connection.execute(
+            insert(budget_revisions).values(
+                tenant=self._tenant,
+                name=budget.name,
+                revision=number,
+                recorded_at=now,
+                principal=principal,
+                closed=closed,
+                spec=spec,
+            )
+        )
+        kind = EntryType.BUDGET_CLOSED if closed else EntryType.BUDGET
+        transaction.log(
+            kind, f"{budget.name}/{number}", now, {"budget": spec, "revision": number, "principal": principal}
+        )
+
+
+def _open_budgets(connection: Connection, tenant: str) -> dict[str, Budget]:
+    newest = (
+        select(budget_revisions.c.name, func.max(budget_revisions.c.revision).label("revision"))
+        .where(budget_revisions.c.tenant == tenant)
+        .group_by(budget_revisions.c.name)
+        .subquery()
+    )
+    rows = connection.execute(
+        select(budget_revisions.c.name, budget_revisions.c.spec)
+        .join(newest, (budget_revisions.c.name == newest.c.name) & (budget_revisions.c.revision == newest.c.revision))
+        .where(budget_revisions.c.tenant == tenant, budget_revisions.c.closed.is_(False))
+    )
+    return {name: decode(Budget, spec) for name, spec in rows}
+
+
+def _revisions(connection: Connection, tenant: str, name: str) -> list[Revision]:
+    of = budget_revisions.c
+    rows = connection.execute(
+        select(of.revision, of.recorded_at, of.closed, of.spec)
+        .where(of.tenant == tenant, of.name == name)
+        .order_by(of.revision)
+    )
+    return [Revision(number, at, closed, decode(Budget, spec)) for number, at, closed, spec in rows]
+
+
+def _last_revision(connection: Connection, tenant: str, name: str) -> Revision | None:
+    found = _revisions(connection, tenant, name)
+    return found[-1] if found else None
+
+
+def _in_force(revisions: list[Revision], instant: datetime) -> Revision:
+    """The revision in force just before ``instant`` ends; the first one counts for what was before it."""
+    before = [revision for revision in revisions if revision.recorded_at <= instant]
+    return before[-1] if before else revisions[0]

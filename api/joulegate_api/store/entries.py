@@ -1,0 +1,136 @@
+"""Entries of the log, written in the transaction of their fact and not yet sequenced.
+
+Each transaction borrows one chain, so that transactions do not wait for each
+other; a chain goes on only after its transaction was kept. Where nobody can know
+whether it was kept, the chain begins a new epoch.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, insert
+
+from joulegate.core.log import Entry, EntryType, envelope, leaf_hash
+from joulegate.core.periods import format_instant
+from joulegate_api.store.database import Database
+from joulegate_api.store.tables import entries
+
+
+@dataclass(slots=True)
+class Chain:
+    """One writer: its epoch, how many entries it wrote in it, and the hash of the last."""
+
+    writer_id: str
+    epoch: int = 1
+    seq: int = 0
+    previous: bytes | None = None
+
+
+@dataclass(slots=True)
+class Transaction:
+    """A transaction that writes: its connection, its tenant, and the entries that will be kept with it."""
+
+    connection: Connection
+    database: Database
+    tenant: str
+    pending: list[tuple[EntryType, str, datetime, dict[str, Any]]] = field(default_factory=list)
+
+    def now(self) -> datetime:
+        """The database's clock. Ask after the locks were taken, so that no decision is dated before the one it waited for."""
+        return self.database.now(self.connection)
+
+    def log(self, kind: EntryType, fact_id: str, at: datetime, body: dict[str, Any]) -> None:
+        """Write an entry when the transaction ends."""
+        self.pending.append((kind, fact_id, at, body))
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """What the block wrote is taken back where it raises, its entries too."""
+        kept = len(self.pending)
+        try:
+            with self.connection.begin_nested():
+                yield
+        except BaseException:
+            del self.pending[kept:]
+            raise
+
+
+class Writer:
+    """The chains of this process, and the transactions that write on them."""
+
+    def __init__(self, database: Database, tenant: str) -> None:
+        """Name this process; the first entry of a chain is its first sign of life."""
+        self._database = database
+        self._tenant = tenant
+        self._name = uuid4().hex
+        self._made = 0
+        self._free: list[Chain] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """A transaction that keeps its rows and its entries together."""
+        chain = self._borrow()
+        ahead = Chain(chain.writer_id, chain.epoch, chain.seq, chain.previous)
+        try:
+            with self._database.write() as connection:
+                transaction = Transaction(connection, self._database, self._tenant)
+                yield transaction
+                _append(transaction, ahead)
+            chain.seq, chain.previous = ahead.seq, ahead.previous
+        except BaseException:
+            if ahead.seq != chain.seq:  # it may have been kept all the same, its answer lost
+                chain.epoch, chain.seq, chain.previous = chain.epoch + 1, 0, None
+            raise
+        finally:
+            with self._lock:
+                self._free.append(chain)
+
+    def _borrow(self) -> Chain:
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+            self._made += 1
+            return Chain(f"{self._name}/{self._made}")
+
+
+def _append(transaction: Transaction, chain: Chain) -> None:
+    rows = []
+    for kind, fact_id, at, body in transaction.pending:
+        data = envelope(
+            Entry(
+                tenant=transaction.tenant,
+                type=kind,
+                id=fact_id,
+                at=format_instant(at),
+                body=body,
+                writer_id=chain.writer_id,
+                writer_epoch=chain.epoch,
+                writer_seq=chain.seq,
+                previous=chain.previous.hex() if chain.previous else None,
+            )
+        )
+        digest = leaf_hash(data)
+        rows.append(
+            {
+                "tenant": transaction.tenant,
+                "writer_id": chain.writer_id,
+                "writer_epoch": chain.epoch,
+                "writer_seq": chain.seq,
+                "type": kind.value,
+                "fact_id": fact_id,
+                "recorded_at": at,
+                "leaf_hash": digest,
+                "data": data,
+            }
+        )
+        chain.seq, chain.previous = chain.seq + 1, digest
+    if rows:
+        transaction.connection.execute(insert(entries), rows)

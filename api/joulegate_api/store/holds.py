@@ -1,0 +1,172 @@
+"""Holds: what was asked, what was held for it, and how the rows of a hold are written and read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from hashlib import sha256
+from typing import Final
+
+from sqlalchemy import Connection, insert, select, tuple_
+
+from joulegate.core.binding import Work
+from joulegate.core.budgets import Verdict
+from joulegate.core.encoding import decode, encode
+from joulegate.core.quotes import Quote
+from joulegate.core.workloads import Demand
+from joulegate_api.store.amounts import UNKNOWN, Amounts
+from joulegate_api.store.balances import Key
+from joulegate_api.store.entries import Transaction
+from joulegate_api.store.tables import hold_claims, holds
+
+
+class HoldState(StrEnum):
+    """Where a hold stands; each change happens exactly once."""
+
+    UNCONFIRMED = "unconfirmed"
+    CONFIRMED = "confirmed"
+    REPLACED = "replaced"
+    EXPIRED = "expired"
+    RELEASED = "released"
+    CLOSED = "closed"
+
+
+LIVE: Final = (HoldState.UNCONFIRMED, HoldState.CONFIRMED)
+"""The states in which a hold stands for work that may run."""
+
+
+class Origin(StrEnum):
+    """Why a hold was written."""
+
+    ADMITTED = "admitted"
+    GROWTH = "growth"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRequest:
+    """One request for a hold.
+
+    The hold belongs to (tenant, ``cluster``, ``root_uid``). ``resource``,
+    ``namespace`` and ``name`` say which object it is, ``work`` what budgets look
+    at, ``subject`` who asked.
+    """
+
+    cluster: str
+    root_uid: str
+    resource: str
+    namespace: str
+    name: str
+    work: Work
+    demand: Demand
+    quote: Quote
+    subject: str
+    requested_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One part of a root's hold, as it is kept."""
+
+    hold_id: str
+    part: int
+    state: HoldState
+    demand: Demand
+    verdict: Verdict
+    claims: Mapping[Key, Amounts]
+
+
+Root = tuple[str, str]
+"""(cluster, root uid)"""
+
+
+def hold_id_of(tenant: str, root: Root, part: int) -> str:
+    """The id of a part: the same for every repeat of the request that made it."""
+    return sha256("\n".join((tenant, *root, str(part))).encode()).hexdigest()[:32]
+
+
+def of_roots(connection: Connection, tenant: str, roots: Collection[Root]) -> dict[Root, list[Held]]:
+    """Every part of every hold of these roots, in order."""
+    of = holds.c
+    rows = connection.execute(
+        select(of.cluster, of.root_uid, of.hold_id, of.part, of.state, of.demand, of.verdict)
+        .where(of.tenant == tenant, tuple_(of.cluster, of.root_uid).in_(list(roots)))
+        .order_by(of.cluster, of.root_uid, of.part)
+    ).all()
+    claims = _claims(connection, tenant, [row.hold_id for row in rows])
+    found: dict[Root, list[Held]] = {}
+    for row in rows:
+        part = Held(
+            hold_id=row.hold_id,
+            part=row.part,
+            state=HoldState(row.state),
+            demand=decode(Demand, row.demand),
+            verdict=decode(Verdict, row.verdict),
+            claims=claims.get(row.hold_id, {}),
+        )
+        found.setdefault((row.cluster, row.root_uid), []).append(part)
+    return found
+
+
+def _claims(connection: Connection, tenant: str, hold_ids: Collection[str]) -> dict[str, dict[Key, Amounts]]:
+    if not hold_ids:
+        return {}
+    of = hold_claims.c
+    rows = connection.execute(select(hold_claims).where(of.tenant == tenant, of.hold_id.in_(list(hold_ids))))
+    found: dict[str, dict[Key, Amounts]] = {}
+    for row in rows:
+        found.setdefault(row.hold_id, {})[Key(row.budget, row.period_start)] = Amounts.read(row, "held")
+    return found
+
+
+def held_of(parts: Iterable[Held]) -> dict[Key, Amounts]:
+    """What the live parts hold together."""
+    together: dict[Key, Amounts] = {}
+    for part in parts:
+        if part.state in LIVE:
+            for key, amounts in part.claims.items():
+                together[key] = together.get(key, UNKNOWN).plus(amounts)
+    return together
+
+
+def add(transaction: Transaction, made: Sequence[tuple[HoldRequest, Held, Origin, datetime]]) -> None:
+    """Write new holds with their claims."""
+    if not made:
+        return
+    rows = [
+        {
+            "tenant": transaction.tenant,
+            "hold_id": held.hold_id,
+            "cluster": request.cluster,
+            "root_uid": request.root_uid,
+            "part": held.part,
+            "state": held.state.value,
+            "origin": origin.value,
+            "resource": request.resource,
+            "namespace": request.namespace,
+            "name": request.name,
+            "subject": request.subject,
+            "demand": encode(held.demand),
+            "quote": encode(request.quote),
+            "verdict": encode(held.verdict),
+            "decided_at": decided_at,
+        }
+        for request, held, origin, decided_at in made
+    ]
+    claims = [
+        {
+            "tenant": transaction.tenant,
+            "hold_id": held.hold_id,
+            "budget": key.budget,
+            "period_start": key.start,
+            **amounts.columns("held"),
+            **Amounts().columns("drawn"),
+            **amounts.known().columns("pending"),
+        }
+        for _, held, _, _ in made
+        for key, amounts in held.claims.items()
+    ]
+    transaction.connection.execute(insert(holds), rows)
+    if claims:
+        transaction.connection.execute(insert(hold_claims), claims)

@@ -1,0 +1,197 @@
+"""Decisions: one transaction locks, decides, holds and logs, for all requests that arrived together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+from uuid import uuid4
+
+from sqlalchemy.exc import IntegrityError
+
+from joulegate.core.budgets import Verdict
+from joulegate.core.encoding import encode
+from joulegate.core.errors import UnavailableError
+from joulegate.core.log import EntryType, canonical, leaf_hash
+from joulegate.core.periods import Period, format_instant
+from joulegate_api.store import holds, versions
+from joulegate_api.store.amounts import NOTHING, Amounts
+from joulegate_api.store.balances import Account, Accounts, Key, StaleError, unlocked
+from joulegate_api.store.budgets import Budgets, Hierarchy
+from joulegate_api.store.combining import Combiner
+from joulegate_api.store.database import Database
+from joulegate_api.store.entries import Transaction, Writer
+from joulegate_api.store.holds import Held, HoldRequest, HoldState, Origin, Root
+from joulegate_api.store.planning import Plan, beyond, judge, plan, repeated
+
+LARGEST_BATCH: Final = 256
+"""Requests that share a transaction; more would make the first of them wait for the last."""
+
+PLANNINGS: Final = 20
+"""How often a plan is made anew because budgets changed under it, before giving up."""
+
+
+@dataclass(slots=True)
+class _Decision:
+    """One request while its batch is decided."""
+
+    plan: Plan
+    verdict: Verdict | None = None
+    made: tuple[HoldRequest, Held, Origin, datetime] | None = None
+
+
+class Ledger:
+    """Decides requests and keeps their holds (law 6)."""
+
+    def __init__(self, database: Database, writer: Writer, budgets: Budgets, accounts: Accounts, tenant: str) -> None:
+        """Decide for one tenant."""
+        self._database = database
+        self._writer = writer
+        self._budgets = budgets
+        self._accounts = accounts
+        self._tenant = tenant
+        self._combiner: Combiner[HoldRequest, Verdict] = Combiner(self._serve, LARGEST_BATCH)
+
+    def decide(self, request: HoldRequest, *, dry_run: bool = False) -> Verdict:
+        """Decide a request, and hold what it asks for where it is allowed.
+
+        A request whose demand lies within what its root holds already gets the
+        answer of that hold, and nothing is written. A larger one is growth: the
+        difference is decided. ``dry_run`` decides and writes nothing. What is
+        answered is durable. Raises :class:`UnavailableError` where the database
+        cannot be used.
+        """
+        return self._rehearse(request) if dry_run else self._combiner.ask(request)
+
+    def _rehearse(self, request: HoldRequest) -> Verdict:
+        with self._database.read() as connection:
+            planned = plan(request, self._budgets.hierarchy(connection))
+            root = _root(request)
+            parts = holds.of_roots(connection, self._tenant, [root]).get(root, [])
+            answered = repeated(request, parts)
+            if answered is not None:
+                return answered.verdict
+            accounts = unlocked(connection, self._tenant, planned.periods, planned.budgets)
+            growth = any(part.state in holds.LIVE for part in parts)
+            verdict = judge(beyond(planned, parts), accounts, growth=growth)
+            return replace(verdict, as_of=self._database.now(connection))
+
+    def _serve(self, requests: Sequence[HoldRequest]) -> list[Verdict | Exception]:
+        """Decide a batch; where budgets changed meanwhile, plan again by the new ones."""
+        for _ in range(PLANNINGS):
+            hierarchy = self._budgets.remembered()
+            planned = [_planned(request, hierarchy) for request in requests]
+            plans = [made for made in planned if isinstance(made, Plan)]
+            try:
+                verdicts = iter(self._decide(plans, hierarchy))
+            except StaleError:
+                self._budgets.hierarchy()
+                continue
+            return [made if isinstance(made, Exception) else next(verdicts) for made in planned]
+        raise UnavailableError("budgets are being changed faster than requests can be decided; try again")
+
+    def _decide(self, plans: Sequence[Plan], hierarchy: Hierarchy) -> list[Verdict | Exception]:
+        periods: dict[Key, Period] = {key: period for made in plans for key, period in made.periods.items()}
+        self._accounts.prepare(periods)
+        with self._writer.transaction() as transaction:
+            accounts = self._accounts.lock(transaction, periods)
+            if versions.current(transaction.connection, self._tenant).hierarchy != hierarchy.version:
+                raise StaleError
+            try:
+                with transaction.savepoint():
+                    return self._keep(transaction, plans, accounts)
+            except IntegrityError:
+                # Another process made a hold of one of these roots, under other budgets. One at a time then.
+                answers: list[Verdict | Exception] = []
+                for made in plans:
+                    try:
+                        with transaction.savepoint():
+                            own = self._accounts.lock(transaction, made.periods)
+                            answers += self._keep(transaction, [made], own)
+                    except IntegrityError as error:
+                        answers.append(
+                            UnavailableError(
+                                f"the hold of {made.request.root_uid} is being made elsewhere: {error.orig}"
+                            )
+                        )
+                return answers
+
+    def _keep(
+        self, transaction: Transaction, plans: Sequence[Plan], accounts: Mapping[Key, Account]
+    ) -> list[Verdict | Exception]:
+        roots = {_root(made.request) for made in plans}
+        parts = holds.of_roots(transaction.connection, self._tenant, roots)
+        now = transaction.now()
+        decisions = [self._settle(transaction, made, parts, accounts, now) for made in plans]
+        holds.add(transaction, [decision.made for decision in decisions if decision.made])
+        self._accounts.write(transaction, accounts.values())
+        return [decision.verdict for decision in decisions if decision.verdict]
+
+    def _settle(
+        self,
+        transaction: Transaction,
+        planned: Plan,
+        parts: dict[Root, list[Held]],
+        accounts: Mapping[Key, Account],
+        now: datetime,
+    ) -> _Decision:
+        request = planned.request
+        own = parts.setdefault(_root(request), [])
+        answered = repeated(request, own)
+        if answered is not None:
+            return _Decision(planned, answered.verdict)
+        growth = any(part.state in holds.LIVE for part in own)
+        asked = beyond(planned, own) if growth else planned
+        before = {key: accounts[key].available() for key in asked.asked}
+        verdict = replace(judge(asked, accounts, growth=growth), as_of=now)
+        hold_id = holds.hold_id_of(self._tenant, _root(request), len(own))
+        decision = _Decision(asked, verdict)
+        if verdict.allowed:
+            verdict = decision.verdict = replace(verdict, hold=hold_id)
+            held = Held(hold_id, len(own), HoldState.UNCONFIRMED, request.demand, verdict, asked.asked)
+            decision.made = (request, held, Origin.GROWTH if growth else Origin.ADMITTED, now)
+            own.append(held)
+            for key, amounts in asked.asked.items():
+                accounts[key].post(NOTHING, amounts)
+        fact_id = hold_id if verdict.allowed else f"{hold_id}/{uuid4().hex}"  # a refusal is decided again each time
+        transaction.log(EntryType.DECISION, fact_id, now, _entry(asked, verdict, before))
+        return decision
+
+
+def _planned(request: HoldRequest, hierarchy: Hierarchy) -> Plan | Exception:
+    try:
+        return plan(request, hierarchy)
+    except Exception as error:  # noqa: BLE001 - one bad request must not refuse those that came with it; its caller gets it
+        return error
+
+
+def _root(request: HoldRequest) -> Root:
+    return request.cluster, request.root_uid
+
+
+def _entry(planned: Plan, verdict: Verdict, available: Mapping[Key, Amounts]) -> dict[str, Any]:
+    """What the log keeps of a decision: enough to weigh every claim again against what was available at that moment."""
+    request = planned.request
+    quote = encode(request.quote)
+    return {
+        "cluster": request.cluster,
+        "root_uid": request.root_uid,
+        "resource": request.resource,
+        "namespace": request.namespace,
+        "name": request.name,
+        "requested_at": format_instant(request.requested_at),
+        "demand": encode(request.demand),
+        "quote_hash": leaf_hash(canonical(quote)).hex(),
+        "verdict": encode(verdict),
+        "claims": [
+            {
+                "budget": key.budget,
+                "period_start": format_instant(key.start),
+                "enforcement": planned.budgets[key.budget].enforcement.value,
+                "asked": amounts.written(),
+                "available": available[key].written(),
+            }
+            for key, amounts in planned.asked.items()
+        ],
+    }

@@ -1,0 +1,111 @@
+"""From a request to what it asks of each budget and period: pure, so that it can be done before any lock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from joulegate.core.binding import Binding, bind
+from joulegate.core.budgets import Budget, Claim, Outcome, Reason, Verdict, decide
+from joulegate.core.periods import Period
+from joulegate.core.units import Unit
+from joulegate_api.store.amounts import Amounts
+from joulegate_api.store.balances import Account, Key
+from joulegate_api.store.budgets import Hierarchy
+from joulegate_api.store.holds import LIVE, Held, HoldRequest, held_of
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one request asks of every budget that binds it, period by period; nothing where none binds."""
+
+    request: HoldRequest
+    binding: Binding
+    asked: Mapping[Key, Amounts]
+    periods: Mapping[Key, Period]
+    budgets: Mapping[str, Budget]
+
+
+def plan(request: HoldRequest, hierarchy: Hierarchy) -> Plan:
+    """Split the quote by quarter-hour into the periods of each budget that binds the work."""
+    binding = bind(hierarchy.budgets, request.work)
+    budgets = {name: hierarchy.budgets[name] for name in binding.names}
+    asked: dict[Key, Amounts] = {}
+    periods: dict[Key, Period] = {}
+    for name, budget in budgets.items():
+        for period, amounts in _by_period(request, budget):
+            asked[Key(name, period.start)] = amounts
+            periods[Key(name, period.start)] = period
+    return Plan(request, binding, asked, periods, budgets)
+
+
+def _by_period(request: HoldRequest, budget: Budget) -> list[tuple[Period, Amounts]]:
+    """A quarter-hour outside a fixed span asks nothing of its budget: that binds inside its span only."""
+    found: list[tuple[Period, Amounts]] = []
+    for quarter in request.quote.quarters:
+        period = found[-1][0] if found and found[-1][0].holds(quarter.start) else budget.period.period_at(quarter.start)
+        if period is None:
+            continue
+        cost = quarter.cost
+        counts = cost is not None and budget.limits.currency in (None, cost.currency)
+        amounts = Amounts(quarter.energy_mj, quarter.carbon_ug, cost.micros if cost is not None and counts else None)
+        if found and found[-1][0] is period:
+            found[-1] = (period, _all_known_sum(found[-1][1], amounts))
+        else:
+            found.append((period, amounts))
+    return found
+
+
+def _all_known_sum(left: Amounts, right: Amounts) -> Amounts:
+    """A sum that is known only where every part is: a part of a quote cannot be weighed against a limit."""
+    return Amounts(*(None if a is None or b is None else a + b for a, b in zip(left, right, strict=True)))
+
+
+def repeated(request: HoldRequest, parts: list[Held]) -> Held | None:
+    """The part that already answered this request: the first live one whose demand covers what is asked."""
+    return next((part for part in parts if part.state in LIVE and request.demand.within(part.demand)), None)
+
+
+def beyond(planned: Plan, parts: list[Held]) -> Plan:
+    """What is asked beyond what the live parts of the same root hold already (growth)."""
+    held = held_of(parts)
+    asked = {key: _difference(amounts, held[key]) if key in held else amounts for key, amounts in planned.asked.items()}
+    return replace(planned, asked=asked)
+
+
+def _difference(asked: Amounts, held: Amounts) -> Amounts:
+    return Amounts(*(None if a is None else max(0, a - (h or 0)) for a, h in zip(asked, held, strict=True)))
+
+
+def judge(planned: Plan, accounts: Mapping[Key, Account], *, growth: bool) -> Verdict:
+    """Decide by the accounts as they stand; the same value whatever asks for it."""
+    if planned.binding.not_permitted is not None:
+        verdict = Verdict(Outcome.DENY, Reason.NOT_PERMITTED, budget=planned.binding.not_permitted)
+    else:
+        verdict = decide([claim for key in planned.asked for claim in _claims(planned, key, accounts[key])])
+    if growth and not verdict.allowed:
+        verdict = replace(verdict, reason=Reason.GROWTH_REFUSED)
+    quote = planned.request.quote
+    return replace(verdict, basis=quote.basis, n=quote.n, warnings=(*planned.binding.warnings, *verdict.warnings))
+
+
+def _claims(planned: Plan, key: Key, account: Account) -> list[Claim]:
+    budget = planned.budgets[key.budget]
+    claims = []
+    for unit in Unit:
+        balance = account.balance(unit)
+        if balance.available is not None:
+            claims.append(
+                Claim(
+                    budget=key.budget,
+                    period=planned.periods[key],
+                    unit=unit,
+                    asked=planned.asked[key].of(unit),
+                    available=balance.available,
+                    enforcement=budget.enforcement,
+                    exceptions=balance.exceptions,
+                    currency=balance.currency,
+                    when_undecidable=budget.when_undecidable,
+                )
+            )
+    return claims

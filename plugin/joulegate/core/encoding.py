@@ -1,0 +1,105 @@
+"""Domain values as plain JSON values and back: the form in which they are kept and logged.
+
+Quantities are decimal strings under a key that ends in their unit; an
+:class:`~joulegate.core.units.Energy` in the field ``energy`` is written
+``energy_mj``. Fractions of numbers are strings too, because the log knows no
+floats. What was written is read back to an equal value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from fractions import Fraction
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from joulegate.core.errors import InvalidInputError
+from joulegate.core.periods import format_instant, parse_instant
+from joulegate.core.units import Carbon, Energy, Power
+
+Value = TypeVar("Value")
+
+_SUFFIX: Final[dict[type, str]] = {Energy: "_mj", Carbon: "_ug", Power: "_mw"}
+_UNITS: Final = ("_mj", "_mw", "_ug", "_micros", "_ns", "micros")
+
+
+def encode(value: object) -> Any:
+    """Write a domain value as strings, booleans, whole numbers, lists and objects."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return dict(_pair(name, kind, getattr(value, name)) for name, kind in _kinds(type(value)))
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, datetime):
+        return format_instant(value)
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, Fraction):
+        return str(value)
+    if isinstance(value, tuple | list | frozenset):
+        return [encode(item) for item in (sorted(value) if isinstance(value, frozenset) else value)]
+    if isinstance(value, Mapping):
+        return {str(key): encode(item) for key, item in value.items()}
+    return value
+
+
+def decode(kind: type[Value], data: Any) -> Value:
+    """Read back what :func:`encode` wrote of a value of type ``kind``; raises :class:`InvalidInputError` for anything else."""
+    try:
+        value: Value = _decode(kind, data)
+    except (KeyError, TypeError, ValueError, StopIteration) as error:
+        raise InvalidInputError(f"is not what was written of a {kind.__name__}: {error!r}") from error
+    return value
+
+
+def _pair(name: str, kind: Any, value: Any) -> tuple[str, Any]:
+    suffix = _SUFFIX.get(kind)
+    if suffix:
+        return name + suffix, None if value is None else str(getattr(value, suffix[1:]))
+    if isinstance(value, int) and not isinstance(value, bool) and name.endswith(_UNITS):
+        return name, str(value)
+    return name, encode(value)
+
+
+@cache
+def _kinds(kind: type) -> tuple[tuple[str, Any], ...]:
+    hints = get_type_hints(kind)
+    return tuple((part.name, _bare(hints[part.name])) for part in fields(kind))
+
+
+def _bare(hint: Any) -> Any:
+    """The type itself where it may also be None."""
+    if get_origin(hint) in (Union, UnionType):
+        others = [part for part in get_args(hint) if part is not NoneType]
+        return others[0] if len(others) == 1 else hint
+    return hint
+
+
+def _decode(kind: Any, data: Any) -> Any:
+    if data is None:
+        return None
+    if get_origin(kind) in (Union, UnionType):  # of dataclasses: the one that has these fields
+        kind = next(part for part in get_args(kind) if {name for name, _ in _kinds(part)} == set(data))
+    if is_dataclass(kind) and isinstance(kind, type):
+        return kind(**{name: _field(name, part, data) for name, part in _kinds(kind)})
+    if kind is datetime:
+        return parse_instant(data, "instant")
+    if isinstance(kind, type) and issubclass(kind, Enum | int | float | Fraction) and kind is not bool:
+        return kind(data)
+    if get_origin(kind) is tuple:
+        parts = get_args(kind)
+        if parts[1:] == (...,):
+            return tuple(_decode(_bare(parts[0]), item) for item in data)
+        return tuple(_decode(_bare(part), item) for part, item in zip(parts, data, strict=True))
+    return data
+
+
+def _field(name: str, kind: Any, data: Mapping[str, Any]) -> Any:
+    suffix = _SUFFIX.get(kind)
+    if suffix is None:
+        return _decode(kind, data[name])
+    written = data[name + suffix]
+    return None if written is None else kind(int(written))

@@ -1,0 +1,126 @@
+"""Entries of the log: one canonical form, one hash, one chain for each writer.
+
+An entry is written in the transaction of its fact, *unsequenced*: it knows its
+writer, its place in that writer's chain and the hash of the entry before it. Its
+place in the whole log is given later, by the sequencer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, Final
+
+from joulegate.core.errors import InvalidInputError
+
+ENVELOPE_VERSION: Final = 1
+WHOLE_MAX: Final = 2**53 - 1
+"""Largest whole number that every JSON reader reads exactly (RFC 8785, section 3.2.2.3); quantities are decimal strings."""
+
+_LEAF: Final = b"\x00"
+_FIELDS: Final = (
+    "at",
+    "body",
+    "id",
+    "previous",
+    "tenant",
+    "type",
+    "version",
+    "writer_epoch",
+    "writer_id",
+    "writer_seq",
+)
+
+
+class EntryType(StrEnum):
+    """What an entry tells."""
+
+    RECORD = "record"
+    DECISION = "decision"
+    BUDGET = "budget"
+    BUDGET_CLOSED = "budget_closed"
+    INTENSITY_SET = "intensity_set"
+    PRICE_SET = "price_set"
+    SITE_SET = "site_set"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One fact in the log.
+
+    ``type`` and ``id`` name the fact, ``at`` is the database's clock (RFC 3339),
+    ``previous`` the leaf hash (hex) of the entry that the same writer wrote before
+    in this epoch, None for its first. An epoch begins anew where the writer
+    cannot know whether its last entry was kept.
+    """
+
+    tenant: str
+    type: str
+    id: str
+    at: str
+    body: Mapping[str, Any]
+    writer_id: str
+    writer_epoch: int
+    writer_seq: int
+    previous: str | None
+    version: int = ENVELOPE_VERSION
+
+
+def canonical(value: object) -> bytes:
+    """Write ``value`` as RFC 8785 (JSON Canonicalization Scheme), restricted to what has one form everywhere.
+
+    Strings, booleans, null, whole numbers up to 2**53 - 1, lists, and objects
+    with string keys. Anything else raises :class:`InvalidInputError`: a float
+    has many forms, so fractions and quantities go as strings.
+    """
+    try:
+        text = json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return text.encode("utf-8")
+    except (UnicodeEncodeError, RecursionError) as error:
+        raise InvalidInputError(f"cannot be written canonically: {error}") from error
+
+
+def envelope(entry: Entry) -> bytes:
+    """The canonical bytes of an entry: what is hashed, kept and shown."""
+    return canonical({name: getattr(entry, name) for name in _FIELDS})
+
+
+def read_entry(data: bytes) -> Entry:
+    """Read an entry back; raises :class:`InvalidInputError` where ``data`` is not the canonical form of one."""
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(f"is not JSON: {error}") from error
+    if not isinstance(fields, dict) or tuple(sorted(fields)) != _FIELDS or canonical(fields) != data:
+        raise InvalidInputError("is not the canonical form of an entry")
+    if fields["version"] != ENVELOPE_VERSION or not isinstance(fields["body"], dict):
+        raise InvalidInputError(f"is no entry of version {ENVELOPE_VERSION}")
+    return Entry(**fields)
+
+
+def leaf_hash(data: bytes) -> bytes:
+    """The hash of a leaf of the Merkle tree: SHA-256 of 0x00 and the data (RFC 6962, section 2.1)."""
+    return sha256(_LEAF + data).digest()
+
+
+def _plain(value: object) -> object:
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        if abs(value) > WHOLE_MAX:
+            raise InvalidInputError(f"{value} is too large for a number; quantities are decimal strings")
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(value[key]) for key in sorted(value, key=_utf16)}
+    raise InvalidInputError(f"{type(value).__name__} has no canonical form")
+
+
+def _utf16(key: object) -> bytes:
+    if not isinstance(key, str):
+        raise InvalidInputError(f"a key must be a string, not {type(key).__name__}")
+    return key.encode("utf-16-be", "surrogatepass")  # RFC 8785 sorts by UTF-16 code units
