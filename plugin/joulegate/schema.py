@@ -146,4 +146,6 @@ Line = Annotated[str, Text()]
 Word = Annotated[str, Text(64)]
 Identity = Annotated[str, Text(128, r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
 """An id that goes into an address as it is."""
+Currency = Annotated[str, Text(3, "^[A-Z]{3}$")]
+"""A code of ISO 4217."""
 Flags = Annotated[tuple[Word, ...], Items(32)]

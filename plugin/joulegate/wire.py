@@ -7,6 +7,7 @@ or as whole JSON numbers up to 2**53 - 1. Standard library only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
@@ -14,6 +15,7 @@ from enum import Enum
 from fractions import Fraction
 from typing import Annotated, Any, Final
 
+from joulegate.core.footprint import EmissionBasis, PriceRule
 from joulegate.core.metering import Boundary, Method, Uncertainty
 from joulegate.core.periods import format_instant
 from joulegate.core.records import (
@@ -32,6 +34,7 @@ from joulegate.core.units import Energy
 from joulegate.schema import (
     STRICT,
     Count,
+    Currency,
     Flags,
     Identity,
     Items,
@@ -39,6 +42,7 @@ from joulegate.schema import (
     Mj,
     Moment,
     Number,
+    Quantity,
     Text,
     Word,
 )
@@ -154,7 +158,89 @@ class RecordBody:
     quality: Annotated[tuple[QualityBody, ...], Items()] = ()
 
 
-_UNIT_ENDINGS: Final = ("_mj", "_mw", "_ug", "_micros", "_ns")
+@dataclass(frozen=True, slots=True)
+class ReferenceBody:
+    """Where a row comes from; nothing is taken without it."""
+
+    __pydantic_config__ = STRICT
+    dataset: Line
+    version: Line
+    publisher: Line
+    licence: Line
+    source: Annotated[str, Text(1_000)]
+
+
+@dataclass(frozen=True, slots=True)
+class IntensityBody:
+    """Carbon intensity of a grid zone between two instants."""
+
+    __pydantic_config__ = STRICT
+    zone: Line
+    valid_from: Moment
+    valid_to: Moment
+    ug_per_kwh: Annotated[int, Quantity(0, 10**10)]
+    basis: EmissionBasis
+    boundary: Word
+    mix: Word
+    signal: Word
+    gwp: Word
+    reference: ReferenceBody
+
+
+@dataclass(frozen=True, slots=True)
+class PriceBody:
+    """Micros of a currency for a GPU-hour or for a kWh, between two instants."""
+
+    __pydantic_config__ = STRICT
+    rule: PriceRule
+    currency: Currency
+    micros_per_unit: Annotated[int, Quantity(0, 10**12)]
+    valid_from: Moment
+    valid_to: Moment
+    reference: ReferenceBody
+    gpu_model: Line | None = None
+    zone: Line | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SiteBody:
+    """A place with its grid zone and its power usage effectiveness (millionths, 1 or more)."""
+
+    __pydantic_config__ = STRICT
+    name: Line
+    zone: Line
+    pue_ppm: Annotated[int, Count(1_000_000, 10_000_000)]
+    pue_category: Word
+    valid_from: Moment
+    valid_to: Moment
+    reference: ReferenceBody
+
+
+@dataclass(frozen=True, slots=True)
+class FactorsBody:
+    """``PUT /v1/factors``: a dated set, added as a whole."""
+
+    __pydantic_config__ = STRICT
+    rows: Annotated[tuple[IntensityBody, ...], Items(10_000)]
+
+
+@dataclass(frozen=True, slots=True)
+class PricesBody:
+    """``PUT /v1/prices``: a dated set, added as a whole."""
+
+    __pydantic_config__ = STRICT
+    rows: Annotated[tuple[PriceBody, ...], Items(10_000)]
+
+
+@dataclass(frozen=True, slots=True)
+class SitesBody:
+    """``PUT /v1/sites``: a dated set, added as a whole."""
+
+    __pydantic_config__ = STRICT
+    rows: Annotated[tuple[SiteBody, ...], Items(10_000)]
+
+
+_NAME_OF_QUANTITY: Final = re.compile(r"(.*_)?(mj|mw|ug|micros|ns)(_per_[a-z]+)?")
 
 
 def to_json(value: object) -> Any:  # noqa: ANN401, PLR0911 -- JSON; one line a type
@@ -179,7 +265,7 @@ def to_json(value: object) -> Any:  # noqa: ANN401, PLR0911 -- JSON; one line a 
 
 
 def _field(name: str, value: object) -> Any:  # noqa: ANN401 -- JSON
-    if isinstance(value, int) and not isinstance(value, bool) and name.endswith(_UNIT_ENDINGS):
+    if isinstance(value, int) and not isinstance(value, bool) and _NAME_OF_QUANTITY.fullmatch(name):
         return str(value)
     return to_json(value)
 

@@ -86,9 +86,9 @@ records = st.builds(
         ),
         max_size=2,
     ).map(tuple),
-    quality=st.lists(
-        st.builds(Quality, words, st.floats(allow_nan=False, allow_infinity=False)), max_size=2
-    ).map(tuple),
+    quality=st.lists(st.builds(Quality, words, st.floats(allow_nan=False, allow_infinity=False)), max_size=2).map(
+        tuple
+    ),
 )
 
 
@@ -179,9 +179,7 @@ def test_anything_else_is_no_quantity(energy: object) -> None:
         READER.validate_json(json.dumps(body_with(energy)))
 
 
-@pytest.mark.parametrize(
-    "instant", ["2026-11-23T08:00:00", "2026-11-23T08:00:00+01:00", "2026-13-01T00:00:00Z", 0, ""]
-)
+@pytest.mark.parametrize("instant", ["2026-11-23T08:00:00", "2026-11-23T08:00:00+01:00", "2026-13-01T00:00:00Z", 0, ""])
 def test_an_instant_is_in_utc_and_says_so(instant: object) -> None:
     with pytest.raises(ValidationError):
         READER.validate_json(json.dumps(body_with("1") | {"started_at": instant}))
@@ -201,8 +199,9 @@ def test_unknown_fields_are_refused_at_every_level() -> None:
 
 
 def test_json_of_plain_values_keeps_numbers_that_are_no_quantities() -> None:
-    assert to_json({"energy_mj": 5, "n": 5, "share": 0.5, "at": START, "kinds": (Kind.OTHER,)}) == {
+    assert to_json({"energy_mj": 5, "ug_per_kwh": 7, "n": 5, "share": 0.5, "at": START, "kinds": (Kind.OTHER,)}) == {
         "energy_mj": "5",
+        "ug_per_kwh": "7",
         "n": 5,
         "share": 0.5,
         "at": "2026-11-23T08:00:00Z",
