@@ -25,7 +25,7 @@ ROOT = PINS.parent
 STAMP = "joulegate-pins"
 ENVIRONMENTS = {"services": ROOT / ".venv", "kfp": ROOT / ".venv-kfp"}
 RESOLVED = {
-    "services": ("--extra", "cli", "--extra", "api", "--group", "dev"),
+    "services": ("--extra", "cli", "--extra", "api", "--extra", "node", "--group", "dev"),
     "kfp": ("--extra", "pipelines", "--group", "kfp"),
     "tools": ("--no-deps", "--group", "tools"),
 }

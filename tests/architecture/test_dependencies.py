@@ -11,11 +11,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OWN = {"joulegate", "joulegate_api", "joulegate_migrations"}
+OWN = {"joulegate", "joulegate_api", "joulegate_migrations", "joulegate_operators"}
 # The folders and files whose imports each extra must cover, beside the bare install.
 ROOMS = {
     "api": ("api/joulegate_api", "migrations/joulegate_migrations", "plugin/joulegate/signing.py"),
     "cli": ("plugin/joulegate/cli",),
+    "node": ("operators/joulegate_operators",),
     "pipelines": ("plugin/joulegate/pipelines.py",),
 }
 # What is installed without being imported by us.

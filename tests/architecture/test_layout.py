@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCE_ROOTS = ("plugin", "api", "migrations")
+SOURCE_ROOTS = ("plugin", "api", "operators", "migrations")
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 50
 DRAWERS = {"common", "helpers", "misc", "service", "services", "util", "utils"}

@@ -1,4 +1,4 @@
-"""What is installed: three packages with their data, no tests, and NVML as the only dependency."""
+"""What is installed: four packages with their data, no tests, and NVML as the only dependency."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ import pynvml
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("plugin/joulegate", "api/joulegate_api", "migrations/joulegate_migrations")
+PACKAGES = ("plugin/joulegate", "api/joulegate_api", "operators/joulegate_operators", "migrations/joulegate_migrations")
 # Rooms that need an extra; everything else of the library runs on the bare install.
 EXTRA_ROOMS = ("joulegate.cli", "joulegate.integrations", "joulegate.pipelines", "joulegate.signing")
 
