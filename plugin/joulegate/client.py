@@ -8,7 +8,6 @@ time; :class:`Spool` keeps records on disk until the API has acknowledged them.
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import json
 import os
 import random
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import joulegate
+from joulegate.addresses import is_loopback
 from joulegate.core.errors import JoulegateError, UnavailableError
 from joulegate.home import home, read_private
 
@@ -104,7 +104,7 @@ class Client:
         return _parsed(self._ask("PUT", path, body, repeatable=True))
 
     def post(self, path: str, body: object, *, repeatable: bool = False) -> Any:  # noqa: ANN401 -- JSON
-        """Post ``body`` as JSON. ``repeatable``: the body has an id of its own, so it may be sent again after a doubt."""
+        """Post ``body`` as JSON. ``repeatable``: the body has an id of its own and may be sent again after a doubt."""
         return _parsed(self._ask("POST", path, body, repeatable=repeatable))
 
     def delete(self, path: str) -> Any:  # noqa: ANN401 -- JSON
@@ -151,16 +151,6 @@ class Client:
             data = json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
         url = self.address.rstrip("/") + path
         return urllib.request.Request(url, data=data, headers=headers, method=method)  # noqa: S310 -- scheme checked above
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` is this machine by its name or number: such traffic never goes through a proxy."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

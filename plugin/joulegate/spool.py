@@ -38,7 +38,7 @@ class Flushed:
 
 
 class Spool:
-    """Records that wait in ``folder``; what the API refuses for good is moved to ``folder/quarantine`` with the reason."""
+    """Records that wait in ``folder``; what the API refuses for good goes to ``folder/quarantine`` with the reason."""
 
     def __init__(self, folder: Path) -> None:
         """Name the folder; it is made when the first record comes."""
@@ -52,7 +52,7 @@ class Spool:
             raise InvalidInputError(f"{record_id[:60]!r} cannot name a record", "record_id")
         make_private(self.folder)
         if len(self.waiting()) >= CAPACITY:
-            raise UnavailableError(f"{CAPACITY} records wait in {self.folder} already: no more are kept until the API takes them")
+            raise UnavailableError(f"{CAPACITY} records wait in {self.folder}: no more are kept until the API takes them")
         content = json.dumps(body, allow_nan=False, separators=(",", ":"))
         write_private(self.folder / f"{record_id}.json", content.encode())
         return record_id

@@ -19,9 +19,18 @@ class Api:
     plan: list[tuple[int, dict[str, str], bytes]] = field(default_factory=list)
     seen: list[tuple[str, str, str | None, Any]] = field(default_factory=list)
 
-    def will(self, status: int, body: object = None, *, times: int = 1, headers: dict[str, str] | None = None) -> None:
+    def will(
+        self,
+        status: int,
+        body: object = None,
+        *,
+        times: int = 1,
+        headers: dict[str, str] | None = None,
+    ) -> None:
         """Answer the next ``times`` requests with this."""
-        content = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        content = (
+            b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        )
         self.plan += [(status, headers or {}, content)] * times
 
     def records(self) -> list[str]:
@@ -40,7 +49,14 @@ def serving(port: int = 0) -> Iterator[Api]:
             size = int(self.headers.get("Content-Length") or 0)
             content = self.rfile.read(size)
             with lock:
-                api.seen.append((self.command, self.path, self.headers.get("Authorization"), json.loads(content) if content else None))
+                api.seen.append(
+                    (
+                        self.command,
+                        self.path,
+                        self.headers.get("Authorization"),
+                        json.loads(content) if content else None,
+                    )
+                )
                 status, headers, body = api.plan.pop(0) if api.plan else (201, {}, b"{}")
             self.send_response(status)
             for name, value in headers.items():

@@ -40,7 +40,9 @@ def test_the_newest_goes_first_when_asked_and_the_rest_by_age(tmp_path: Path, ap
     assert api.records() == ["own", "oldest", "older", "old"]
 
 
-def test_a_record_that_is_refused_for_good_is_set_aside_with_the_reason_and_the_next_is_sent(tmp_path: Path, api: Api) -> None:
+def test_a_record_that_is_refused_for_good_is_set_aside_with_the_reason_and_the_next_is_sent(
+    tmp_path: Path, api: Api
+) -> None:
     spool = Spool(tmp_path)
     spool.put({"record_id": "poison"})
     os.utime(tmp_path / "poison.json", (1, 1))
@@ -69,7 +71,9 @@ def test_a_file_that_is_not_json_does_not_block_the_others(tmp_path: Path, api: 
     assert (done.delivered, done.quarantined) == (("good",), ("broken",))
 
 
-def test_a_full_spool_says_so_and_keeps_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_spool_says_so_and_keeps_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(spool_module, "CAPACITY", 2)
     spool = Spool(tmp_path)
     spool.put({"record_id": "a"})
@@ -94,7 +98,10 @@ def test_processes_that_flush_at_once_deliver_each_record_once(tmp_path: Path, a
         "import sys; from pathlib import Path; from joulegate.client import Client; from joulegate.spool import Spool;"
         "Spool(Path(sys.argv[1])).flush(Client(sys.argv[2]), within_s=20)"
     )
-    running = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path), api.address]) for _ in range(3)]
+    running = [
+        subprocess.Popen([sys.executable, "-c", program, str(tmp_path), api.address])
+        for _ in range(3)
+    ]
     assert [process.wait(timeout=30) for process in running] == [0, 0, 0]
     assert sorted(api.records()) == names
     assert spool.waiting() == ()
