@@ -13,7 +13,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from joulegate.core.budgets import Balance, Budget
@@ -292,9 +304,9 @@ def counted(connection: Connection, tenant: str, key: Key, as_of: datetime | Non
 def _halves(of: Any, stem: str) -> list[ColumnElement[int]]:  # noqa: ANN401 - a table's columns
     """A sum in two halves: SQLite overflows where the sum of a column passes 2**63."""
     return [
-        func.coalesce(func.sum(half), 0)
+        func.coalesce(func.sum(of[f"{stem}_{unit}"].op(operator)(literal_column(operand))), 0)
         for unit in UNITS
-        for half in (of[f"{stem}_{unit}"].op(">>")(32), of[f"{stem}_{unit}"].op("&")(_LOW_BITS - 1))
+        for operator, operand in ((">>", "32"), ("&", str(_LOW_BITS - 1)))
     ]
 
 
