@@ -9,7 +9,6 @@ even where another one agrees.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Final
 
+from joulegate.core.cells import read_table
 from joulegate.core.errors import InvalidInputError
 
 KG_PER: Final = {
@@ -112,73 +112,18 @@ def read_claims(lines: Iterable[str], file: str) -> Iterator[PublishedClaim]:
     empty lines are passed over. Raises :class:`InvalidInputError` that names
     ``file:line`` for anything that cannot be read.
     """
-    source = _Lines(lines)
-    rows = csv.reader(source, strict=True)
-    header: list[str] | None = None
-    while True:
-        source.between_rows = True
-        try:
-            fields = next(rows, None)
-        except csv.Error as error:
-            raise InvalidInputError(f"is not CSV: {error}", f"{file}:{source.begun_at}") from None
-        place = f"{file}:{source.begun_at}"
-        if fields is None:
-            break
-        if header is None:
-            header = _header(fields, place)
-            continue
-        if len(fields) != len(header):
-            message = f"{len(fields)} fields where the header has {len(header)}"
-            raise InvalidInputError(message, place)
-        yield _claim(dict(zip(header, fields, strict=True)), place)
-    if header is None:
-        raise InvalidInputError(f"holds no table; columns are {', '.join(COLUMNS)}", f"{file}:1")
-
-
-class _Lines:
-    """Feeds the CSV reader; knows where a row begins and passes over comments between rows."""
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._lines = enumerate(lines, start=1)
-        self.between_rows = True
-        self.begun_at = 1
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        for number, line in self._lines:
-            text = line.removeprefix("\ufeff") if number == 1 else line
-            if self.between_rows:
-                if not text.strip() or text.lstrip().startswith("#"):
-                    continue
-                self.begun_at = number
-            self.between_rows = False
-            return text
-        raise StopIteration
-
-
-def _header(fields: list[str], place: str) -> list[str]:
-    names = [field.strip() for field in fields]
-    if "name" not in names:
-        message = f"no column is called name; columns are {', '.join(COLUMNS)}"
-        raise InvalidInputError(message, place)
-    twice = sorted({name for name in names if name and names.count(name) > 1})
-    if twice:
-        raise InvalidInputError(f"the column {twice[0]} stands twice", place)
-    return names
+    return (_claim(row, place) for place, row in read_table(lines, file, COLUMNS, "name"))
 
 
 def _claim(row: Mapping[str, str], place: str) -> PublishedClaim:
-    texts = {column: row.get(column, "").strip() for column in COLUMNS}
-    if not texts["name"]:
+    if not row["name"]:
         raise InvalidInputError("the row has no name", place)
-    unit = texts["unit"] or None
+    unit = row["unit"] or None
     if unit is not None and unit not in KG_PER:
         message = f"unit {unit[:_LONGEST_NUMBER]!r} is none of {', '.join(KG_PER)}"
         raise InvalidInputError(message, place)
-    numbers = {column: _number(texts[column], column, place) for column in NUMBERS}
-    return PublishedClaim(name=texts["name"], unit=unit, **numbers)
+    numbers = {column: _number(row[column], column, place) for column in NUMBERS}
+    return PublishedClaim(name=row["name"], unit=unit, **numbers)
 
 
 def _number(text: str, column: str, place: str) -> Fraction | None:
