@@ -106,14 +106,20 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Instant:
-    """Marks an RFC 3339 instant in UTC, written with ``Z``."""
+    """Marks an RFC 3339 instant in UTC, written with ``Z``, from the start of a year to the end of another."""
+
+    first_year: int = 2000
+    last_year: int = 2199
 
     def read(self, value: object) -> datetime:
         """Read what JSON holds; raises ``ValueError``."""
         try:
-            return parse_instant(value, "")
+            instant = parse_instant(value, "")
         except InvalidInputError as error:
             raise ValueError(error.message) from error
+        if not self.first_year <= instant.year <= self.last_year:
+            raise ValueError(f"must lie in the years {self.first_year} to {self.last_year}")
+        return instant
 
     def __get_pydantic_core_schema__(self, source: object, handler: object) -> Schema:
         return _before(self.read, {"type": "datetime"})
@@ -142,6 +148,8 @@ def _before(read: Callable[[object], object], schema: Schema) -> Schema:
 
 Mj = Annotated[int, Quantity()]
 Moment = Annotated[datetime, Instant()]
+Validity = Annotated[datetime, Instant(1970, 9999)]
+"""A bound of the time in which a row is in force; people write 9999 for no end."""
 Line = Annotated[str, Text()]
 Word = Annotated[str, Text(64)]
 Identity = Annotated[str, Text(128, r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]

@@ -44,6 +44,7 @@ from joulegate.schema import (
     Number,
     Quantity,
     Text,
+    Validity,
     Word,
 )
 
@@ -176,8 +177,8 @@ class IntensityBody:
 
     __pydantic_config__ = STRICT
     zone: Line
-    valid_from: Moment
-    valid_to: Moment
+    valid_from: Validity
+    valid_to: Validity
     ug_per_kwh: Annotated[int, Quantity(0, 10**10)]
     basis: EmissionBasis
     boundary: Word
@@ -195,8 +196,8 @@ class PriceBody:
     rule: PriceRule
     currency: Currency
     micros_per_unit: Annotated[int, Quantity(0, 10**12)]
-    valid_from: Moment
-    valid_to: Moment
+    valid_from: Validity
+    valid_to: Validity
     reference: ReferenceBody
     gpu_model: Line | None = None
     zone: Line | None = None
@@ -211,8 +212,8 @@ class SiteBody:
     zone: Line
     pue_ppm: Annotated[int, Count(1_000_000, 10_000_000)]
     pue_category: Word
-    valid_from: Moment
-    valid_to: Moment
+    valid_from: Validity
+    valid_to: Validity
     reference: ReferenceBody
 
 

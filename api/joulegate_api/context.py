@@ -1,0 +1,86 @@
+"""What every route is given: the service's parts, who is asking, and answers as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any, cast
+
+from fastapi import Depends, Request
+from fastapi.responses import JSONResponse
+
+from joulegate.tokens import Grant
+from joulegate.wire import to_json
+from joulegate_api.auth import ACCESS, SESSION_COOKIE, Access, Principal, Sessions, Tokens, authenticate
+from joulegate_api.history import History
+from joulegate_api.metrics import Metrics
+from joulegate_api.settings import Settings
+from joulegate_api.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The parts of one running service."""
+
+    settings: Settings
+    store: Store
+    tokens: Tokens
+    history: History
+    sessions: Sessions = field(default_factory=Sessions)
+    metrics: Metrics = field(default_factory=Metrics)
+
+    @property
+    def here(self) -> Grant:
+        """The cluster and the site that are meant where none is named."""
+        return Grant("*", self.settings.cluster, self.settings.site)
+
+    def now(self) -> datetime:
+        """The wall clock of this process, for what is asked; decisions are dated by the database."""
+        return datetime.now(UTC)
+
+
+def context_of(request: Request) -> Context:
+    """The parts of the service that a request came to."""
+    return cast(Context, request.app.state.context)
+
+
+async def authorize(request: Request) -> None:
+    """Let a request pass to its route, or refuse it before its body is read."""
+    access = access_of(request.method, getattr(request.scope.get("route"), "path", ""))
+    context = context_of(request)
+    request.state.principal = authenticate(
+        access,
+        request.headers.get("authorization"),
+        request.cookies.get(SESSION_COOKIE),
+        context.tokens,
+        context.sessions,
+    )
+
+
+def access_of(method: str, path: str) -> Access:
+    """The row of a route; a route that the table lacks is open to nobody."""
+    found = ACCESS.get(("GET" if method == "HEAD" else method, path))
+    if found is None:
+        message = f"{method} {path} is not in the table of access"
+        raise LookupError(message)
+    return found
+
+
+def caller_of(request: Request) -> Principal:
+    """Who is asking."""
+    return cast(Principal, request.state.principal)
+
+
+Parts = Annotated[Context, Depends(context_of)]
+Caller = Annotated[Principal, Depends(caller_of)]
+
+
+def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """A value as JSON, quantities as decimal strings."""
+    return JSONResponse(to_json(value), status, dict(headers or {}))
+
+
+def takes(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``/openapi.json`` says of a route's body, which FastAPI does not see: our own reader takes it."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": dict(schema)}}}}

@@ -1,0 +1,105 @@
+"""What this replica counts, and its ``/metrics`` in the text format of Prometheus (version 0.0.4).
+
+Names are those of the contract. No label holds the id of a run.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Final
+
+import joulegate
+from joulegate.core.budgets import Balance, Outcome, Reason
+from joulegate.core.units import MICROS, MJ_PER_KWH, UG_PER_G, Unit
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+_JOULE_PER_KWH: Final = 3_600_000
+_BASE: Final = {
+    Unit.MJ: ("joules", MJ_PER_KWH // _JOULE_PER_KWH),
+    Unit.UG: ("grams_co2e", UG_PER_G),
+    Unit.MICROS: ("", MICROS),
+}
+"""Prometheus wants base units: the name of each, and how many of ours make one. Money is named by its currency."""
+
+Sample = tuple[str, Mapping[str, str], int | float | Fraction]
+
+
+@dataclass(slots=True)
+class Metrics:
+    """Decisions and their times, counted by this replica since it started."""
+
+    _decisions: Counter[tuple[Outcome, Reason]] = field(default_factory=Counter)
+    _buckets: Counter[int] = field(default_factory=Counter)
+    _total_s: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def decided(self, outcome: Outcome, reason: Reason, seconds: float) -> None:
+        """Count one answered review."""
+        with self._lock:
+            self._decisions[outcome, reason] += 1
+            self._buckets[bisect_left(BUCKETS_S, seconds)] += 1
+            self._total_s += seconds
+
+    def text(self, balances: Iterable[tuple[str, Sequence[Balance]]]) -> str:
+        """Everything, with the balances of budgets as gauges."""
+        with self._lock:
+            decisions, buckets, total_s = Counter(self._decisions), Counter(self._buckets), self._total_s
+        lines = [
+            *_family("joulegate_build_info", "gauge", [("", {"version": joulegate.__version__}, 1)]),
+            *_family(
+                "joulegate_admission_decisions_total",
+                "counter",
+                [("", {"outcome": o.value, "reason": r.value}, n) for (o, r), n in sorted(decisions.items())],
+            ),
+            *_family("joulegate_admission_duration_seconds", "histogram", _histogram(buckets, total_s)),
+        ]
+        samples: dict[str, list[Sample]] = {}
+        for budget, units in balances:
+            for balance in units:
+                for name, amount in _amounts(balance):
+                    unit, base = _BASE[balance.unit]
+                    labels = {"budget": budget, "unit": unit or balance.currency or ""}
+                    samples.setdefault(name, []).append(("", labels, Fraction(amount, base)))
+        for name, found in samples.items():
+            lines += _family(f"joulegate_budget_{name}", "gauge", found)
+        return "\n".join(lines) + "\n"
+
+
+def _amounts(balance: Balance) -> Iterator[tuple[str, int]]:
+    yield "posted", balance.posted
+    yield "pending", balance.pending
+    if balance.limit is not None and balance.available is not None:
+        yield "limit", balance.limit
+        yield "available", balance.available
+        yield "debt", balance.debt
+
+
+def _histogram(buckets: Counter[int], total_s: float) -> Iterator[Sample]:
+    count = 0
+    for index, bound in enumerate(BUCKETS_S):
+        count += buckets[index]
+        yield "_bucket", {"le": str(bound)}, count
+    count += buckets[len(BUCKETS_S)]
+    yield "_bucket", {"le": "+Inf"}, count
+    yield "_sum", {}, total_s
+    yield "_count", {}, count
+
+
+def _family(name: str, kind: str, samples: Iterable[Sample]) -> Iterator[str]:
+    yield f"# TYPE {name} {kind}"
+    for suffix, labels, value in samples:
+        text = ",".join(f'{key}="{_escaped(label)}"' for key, label in labels.items())
+        number = float(value) if isinstance(value, Fraction) else value
+        yield f"{name}{suffix}{{{text}}} {number}" if text else f"{name}{suffix} {number}"
+
+
+def _escaped(label: str) -> str:
+    return label.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -1,0 +1,80 @@
+"""Factors, prices and sites: dated, sourced and licensed rows, added in sets and never edited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from joulegate.core.errors import InvalidInputError
+from joulegate.core.footprint import GridIntensity, Price, Reference, Site
+from joulegate.wire import FactorsBody, IntensityBody, PriceBody, PricesBody, SiteBody, SitesBody
+from joulegate_api.bodies import Body, Raw
+from joulegate_api.context import Caller, Parts, answer, takes
+from joulegate_api.store import PutRates
+
+FACTORS: Final = Body(FactorsBody)
+PRICES: Final = Body(PricesBody)
+SITES: Final = Body(SitesBody)
+
+router = APIRouter(tags=["rates"])
+
+Row = TypeVar("Row", GridIntensity, Price, Site)
+
+
+@router.get("/v1/factors")
+def list_factors(parts: Parts) -> JSONResponse:
+    """Every carbon intensity that is known."""
+    return answer({"rows": parts.store.rates.book().intensities})
+
+
+@router.put("/v1/factors", openapi_extra=takes(FACTORS.reference))
+def put_factors(raw: Raw, parts: Parts, caller: Caller) -> JSONResponse:
+    """Add a set of carbon intensities; a row that is there already changes nothing."""
+    return _put(parts.store.rates.put_intensities, _rows(GridIntensity, FACTORS.read(raw).rows), caller.name)
+
+
+@router.get("/v1/prices")
+def list_prices(parts: Parts) -> JSONResponse:
+    """Every price that is known."""
+    return answer({"rows": parts.store.rates.book().prices})
+
+
+@router.put("/v1/prices", openapi_extra=takes(PRICES.reference))
+def put_prices(raw: Raw, parts: Parts, caller: Caller) -> JSONResponse:
+    """Add a set of prices; a row that is there already changes nothing."""
+    return _put(parts.store.rates.put_prices, _rows(Price, PRICES.read(raw).rows), caller.name)
+
+
+@router.get("/v1/sites")
+def list_sites(parts: Parts) -> JSONResponse:
+    """Every site with its zone and PUE."""
+    return answer({"rows": parts.store.rates.book().sites})
+
+
+@router.put("/v1/sites", openapi_extra=takes(SITES.reference))
+def put_sites(raw: Raw, parts: Parts, caller: Caller) -> JSONResponse:
+    """Add a set of sites; a row that is there already changes nothing."""
+    return _put(parts.store.rates.put_sites, _rows(Site, SITES.read(raw).rows), caller.name)
+
+
+def _rows(kind: type[Row], bodies: Sequence[IntensityBody | PriceBody | SiteBody]) -> list[Row]:
+    if not bodies:
+        raise InvalidInputError("holds no row", "rows")
+    return [_row(kind, body, f"rows.{index}") for index, body in enumerate(bodies)]
+
+
+def _row(kind: type[Row], body: IntensityBody | PriceBody | SiteBody, where: str) -> Row:
+    if body.valid_to <= body.valid_from:
+        raise InvalidInputError("must be after valid_from", f"{where}.valid_to")
+    values: dict[str, Any] = {part.name: getattr(body, part.name) for part in fields(body)}
+    return kind(**values | {"reference": Reference(**asdict(body.reference))})
+
+
+def _put(put: Callable[[Sequence[Row], str], PutRates], rows: Sequence[Row], principal: str) -> JSONResponse:
+    done = put(rows, principal)
+    return answer(done, HTTPStatus.CREATED if done.added else HTTPStatus.OK)

@@ -1,0 +1,156 @@
+"""Settings of the service: environment variables ``JOULEGATE_*``, read once, all faults told together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from joulegate.core.errors import InvalidInputError
+from joulegate.core.periods import parse_duration_ns
+from joulegate.home import home
+
+PREFIX: Final = "JOULEGATE_"
+
+
+class Unbudgeted(StrEnum):
+    """What happens to work that no budget binds."""
+
+    ALLOW = "Allow"
+    WARN = "Warn"
+    DENY = "Deny"
+
+
+class Settings(BaseSettings):
+    """What the service was told. Every field is the variable ``JOULEGATE_`` + its name in capitals."""
+
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    home: Path = Field(default_factory=home, description="Folder of state: token, address, database.")
+    database: str = Field("", description="Address of the database; empty is an SQLite file in the home folder.")
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; loopback unless told otherwise.")
+    port: int = Field(8765, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    tokens_file: Path | None = Field(
+        None, description="Rows of token hash, principal, roles, grants; by default `tokens` in the home folder."
+    )
+    tenant: str = Field("default", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Tenant that this service serves.")
+    cluster: str = Field("local", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="Cluster it decides for.")
+    site: str = Field("default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="Site of that cluster.")
+    unbudgeted: Unbudgeted = Field(Unbudgeted.ALLOW, description="What happens to work that no budget binds.")
+    default_duration: str = Field(
+        "4h", description="Time of work whose manifest gives none and that never ran; basis `default`."
+    )
+    default_gpu_model: str = Field(
+        "NVIDIA H100 80GB HBM3",
+        min_length=1,
+        description="GPU of work whose manifest names none, best the one that draws most; basis `default`.",
+    )
+    controllers: Annotated[tuple[str, ...], NoDecode] = Field(
+        (
+            "system:kube-controller-manager",
+            "system:serviceaccount:kube-system:job-controller",
+            "system:serviceaccount:kube-system:cronjob-controller",
+            "system:serviceaccount:kube-system:replicaset-controller",
+            "system:serviceaccount:kube-system:statefulset-controller",
+            "system:serviceaccount:kube-system:daemon-set-controller",
+            "system:serviceaccount:kube-system:deployment-controller",
+            "system:serviceaccount:kube-system:replication-controller",
+        ),
+        description="Users, between commas, whose objects may be children of an admitted owner.",
+    )
+    system_namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("kube-system", "kube-public", "kube-node-lease", "joulegate-system"),
+        description="Namespaces, between commas, that are never governed.",
+    )
+    concurrency: int = Field(320, ge=1, le=2_000, description="Requests that are worked on at once.")
+
+    @field_validator("default_duration")
+    @classmethod
+    def _is_duration(cls, text: str) -> str:
+        try:
+            duration_ns = parse_duration_ns(text, "")
+        except InvalidInputError as error:
+            raise ValueError(error.message) from error
+        if duration_ns == 0:
+            raise ValueError("must be more than nothing")
+        return text
+
+    @field_validator("controllers", "system_namespaces", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 -- the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- see above
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- see above
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Options of the command before the environment, and nothing else."""
+        return init_settings, env_settings
+
+    @property
+    def database_url(self) -> str:
+        """The database in force."""
+        return self.database or f"sqlite:///{self.home / 'joulegate.db'}"
+
+    @property
+    def tokens_path(self) -> Path:
+        """The file of principals in force."""
+        return self.tokens_file or self.home / "tokens"
+
+    @property
+    def default_duration_ns(self) -> int:
+        """Time of work that nothing is known of."""
+        return parse_duration_ns(self.default_duration, "default_duration")
+
+
+def load(options: Mapping[str, Any] | None = None) -> Settings:
+    """The settings of this process; ``options`` go before the environment.
+
+    Raises :class:`InvalidInputError` that names every variable that is wrong.
+    """
+    given = {name: value for name, value in (options or {}).items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise InvalidInputError(_faults(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """One setting: its variable, its value in force, and what it means."""
+
+    variable: str
+    value: str
+    description: str
+
+
+def described(settings: Settings) -> Iterator[Described]:
+    """Every setting in force; a password in the database's address is left out."""
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        text = ",".join(value) if isinstance(value, tuple) else str("" if value is None else value)
+        shown = _without_password(text) if name == "database" else text
+        yield Described(PREFIX + name.upper(), shown, field.description or "")
+
+
+def _without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    user, at, place = rest.rpartition("@")
+    return f"{scheme}{separator}{user.partition(':')[0]}:***@{place}" if at and ":" in user else url
+
+
+def _faults(error: ValidationError) -> str:
+    return "; ".join(
+        f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg'].removeprefix('Value error, ')}"
+        for fault in error.errors(include_url=False)
+    )
