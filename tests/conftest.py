@@ -19,10 +19,15 @@ MARKERS = frozenset(lane["marker"] for lane in LANES if "marker" in lane)
 def lane_of_path(path: Path) -> dict[str, Any] | None:
     """The lane that owns every test in `path`, if one does."""
     for lane in LANES:
-        for owned in lane.get("paths", ()):
-            if path.is_relative_to(TESTS.parent / owned):
-                return dict(lane)
+        if any(path.is_relative_to(TESTS.parent / owned) for owned in lane.get("paths", ())):
+            return dict(lane)
     return None
+
+
+def leads_to_owned_paths(folder: Path, environment: str) -> bool:
+    """Whether `folder` is above a path that a lane of `environment` owns."""
+    owned = [path for lane in LANES if lane["environment"] == environment for path in lane.get("paths", ())]
+    return any((TESTS.parent / path).is_relative_to(folder) for path in owned)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,13 +38,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """KFP and the services share no environment: each collects only the files that are its own."""
-    if collection_path.is_dir():
-        return None
+    """KFP and the services share no environment: each collects only what is its own."""
     owner = lane_of_path(collection_path)
-    environment = owner["environment"] if owner else ".venv"
-    running = ".venv-kfp" if Path(sys.prefix).name == ".venv-kfp" else ".venv"
-    return True if environment != running else None
+    if Path(sys.prefix).name != ".venv-kfp":
+        return True if owner and owner["environment"] == ".venv-kfp" else None
+    if owner:
+        return True if owner["environment"] != ".venv-kfp" else None
+    return None if leads_to_owned_paths(collection_path, ".venv-kfp") else True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
