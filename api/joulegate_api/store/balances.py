@@ -150,7 +150,7 @@ class Accounts:
             if account.changed
         ]
         if rows:
-            transaction.connection.execute(_WRITE.values(tenant=transaction.tenant), rows)
+            transaction.connection.execute(_WRITE.where(balances.c.tenant == transaction.tenant), rows)
         for account in accounts:
             account.changed = False
 

@@ -23,7 +23,7 @@ from joulegate_api.store.combining import Combiner
 from joulegate_api.store.database import Database
 from joulegate_api.store.entries import Transaction, Writer
 from joulegate_api.store.holds import Held, HoldRequest, HoldState, Origin, Root
-from joulegate_api.store.planning import Plan, beyond, judge, plan, repeated
+from joulegate_api.store.planning import Plan, beyond, countable, judge, plan, repeated
 
 LARGEST_BATCH: Final = 256
 """Requests that share a transaction; more would make the first of them wait for the last."""
@@ -74,7 +74,7 @@ class Ledger:
                 return answered.verdict
             accounts = unlocked(connection, self._tenant, planned.periods, planned.budgets)
             growth = any(part.state in holds.LIVE for part in parts)
-            verdict = judge(beyond(planned, parts), accounts, growth=growth)
+            verdict = judge(beyond(countable(planned, accounts), parts), accounts, growth=growth)
             return replace(verdict, as_of=self._database.now(connection))
 
     def _serve(self, requests: Sequence[HoldRequest]) -> list[Verdict | Exception]:
@@ -142,7 +142,7 @@ class Ledger:
         if answered is not None:
             return _Decision(planned, answered.verdict)
         growth = any(part.state in holds.LIVE for part in own)
-        asked = beyond(planned, own) if growth else planned
+        asked = beyond(countable(planned, accounts), own)
         before = {key: accounts[key].available() for key in asked.asked}
         verdict = replace(judge(asked, accounts, growth=growth), as_of=now)
         hold_id = holds.hold_id_of(self._tenant, _root(request), len(own))
@@ -153,6 +153,7 @@ class Ledger:
             decision.made = (request, held, Origin.GROWTH if growth else Origin.ADMITTED, now)
             own.append(held)
             for key, amounts in asked.asked.items():
+                accounts[key].counts(None if amounts.micros is None else planned.currency)
                 accounts[key].post(NOTHING, amounts)
         fact_id = hold_id if verdict.allowed else f"{hold_id}/{uuid4().hex}"  # a refusal is decided again each time
         transaction.log(EntryType.DECISION, fact_id, now, _entry(asked, verdict, before))

@@ -17,38 +17,43 @@ from joulegate_api.store.holds import LIVE, Held, HoldRequest, held_of
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one request asks of every budget that binds it, period by period; nothing where none binds."""
+    """What one request asks of every budget that binds it, period by period; nothing where none binds.
+
+    ``currency`` is that of the quote; None where it has no money, or more than one.
+    """
 
     request: HoldRequest
     binding: Binding
     asked: Mapping[Key, Amounts]
     periods: Mapping[Key, Period]
     budgets: Mapping[str, Budget]
+    currency: str | None
 
 
 def plan(request: HoldRequest, hierarchy: Hierarchy) -> Plan:
     """Split the quote by quarter-hour into the periods of each budget that binds the work."""
     binding = bind(hierarchy.budgets, request.work)
     budgets = {name: hierarchy.budgets[name] for name in binding.names}
+    currencies = {quarter.cost.currency for quarter in request.quote.quarters if quarter.cost is not None}
+    currency = currencies.pop() if len(currencies) == 1 else None
     asked: dict[Key, Amounts] = {}
     periods: dict[Key, Period] = {}
     for name, budget in budgets.items():
-        for period, amounts in _by_period(request, budget):
+        for period, amounts in _by_period(request, budget, currency):
             asked[Key(name, period.start)] = amounts
             periods[Key(name, period.start)] = period
-    return Plan(request, binding, asked, periods, budgets)
+    return Plan(request, binding, asked, periods, budgets, currency)
 
 
-def _by_period(request: HoldRequest, budget: Budget) -> list[tuple[Period, Amounts]]:
+def _by_period(request: HoldRequest, budget: Budget, currency: str | None) -> list[tuple[Period, Amounts]]:
     """A quarter-hour outside a fixed span asks nothing of its budget: that binds inside its span only."""
     found: list[tuple[Period, Amounts]] = []
     for quarter in request.quote.quarters:
         period = found[-1][0] if found and found[-1][0].holds(quarter.start) else budget.period.period_at(quarter.start)
         if period is None:
             continue
-        cost = quarter.cost
-        counts = cost is not None and budget.limits.currency in (None, cost.currency)
-        amounts = Amounts(quarter.energy_mj, quarter.carbon_ug, cost.micros if cost is not None and counts else None)
+        micros = quarter.cost.micros if quarter.cost is not None and currency is not None else None
+        amounts = Amounts(quarter.energy_mj, quarter.carbon_ug, micros)
         if found and found[-1][0] is period:
             found[-1] = (period, _all_known_sum(found[-1][1], amounts))
         else:
@@ -64,6 +69,15 @@ def _all_known_sum(left: Amounts, right: Amounts) -> Amounts:
 def repeated(request: HoldRequest, parts: list[Held]) -> Held | None:
     """The part that already answered this request: the first live one whose demand covers what is asked."""
     return next((part for part in parts if part.state in LIVE and request.demand.within(part.demand)), None)
+
+
+def countable(planned: Plan, accounts: Mapping[Key, Account]) -> Plan:
+    """Money in another currency than an account's cannot be weighed there; nothing is converted."""
+    asked = {
+        key: amounts if accounts[key].currency in (None, planned.currency) else amounts._replace(micros=None)
+        for key, amounts in planned.asked.items()
+    }
+    return replace(planned, asked=asked)
 
 
 def beyond(planned: Plan, parts: list[Held]) -> Plan:
