@@ -89,3 +89,16 @@ def test_every_package_has_a_docstring() -> None:
     assert packages
     silent = [path for path in packages if not ast.get_docstring(ast.parse(path.read_text()))]
     assert silent == []
+
+
+@pytest.mark.parametrize("root", SOURCE_ROOTS)
+def test_tests_mirror_the_source(root: str) -> None:
+    (package,) = [path.parent for path in (ROOT / root).glob("*/__init__.py")]
+    lost = []
+    for test in sorted((ROOT / "tests" / root).rglob("test_*.py")):
+        place = package / test.parent.relative_to(ROOT / "tests" / root)
+        noun = test.stem.removeprefix("test_")
+        subjects = {path.stem for path in place.glob("*") if path.suffix == ".py" or path.is_dir()}
+        if not any(noun == subject or noun.startswith(f"{subject}_") for subject in subjects):
+            lost.append(str(test.relative_to(ROOT)))
+    assert lost == [], "named after nothing in the source"

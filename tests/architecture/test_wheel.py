@@ -86,6 +86,12 @@ def test_the_bare_install_imports_the_standard_library_and_nvml_alone(bare: Path
     assert set(done.stdout.split()) <= {"pynvml"}
 
 
+def test_the_bare_install_runs_a_command_and_keeps_its_exit_code(bare: Path) -> None:
+    done = run_bare(bare, "from joulegate.run import main; main()", "--", "sh", "-c", "echo done; exit 7")
+    assert (done.returncode, done.stdout) == (7, "done\n")
+    assert "not measured" in done.stderr
+
+
 def test_without_its_extra_the_command_names_it_in_one_line(bare: Path) -> None:
     done = run_bare(bare, "from joulegate.cli import main; sys.exit(main())", "doctor")
     assert done.returncode == 1
