@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
@@ -125,25 +124,18 @@ def load(options: Mapping[str, Any] | None = None) -> Settings:
         raise InvalidInputError(_faults(error)) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
-    """One setting: its variable, its value in force, and what it means."""
-
-    variable: str
-    value: str
-    description: str
-
-
-def described(settings: Settings) -> Iterator[Described]:
-    """Every setting in force; a password in the database's address is left out."""
+def listed() -> Iterator[tuple[str, str, str]]:
+    """Every setting in force: variable, value (without a password), meaning. `joulegate config` asks for this."""
+    settings = load()
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name)
         text = ",".join(value) if isinstance(value, tuple) else str("" if value is None else value)
-        shown = _without_password(text) if name == "database" else text
-        yield Described(PREFIX + name.upper(), shown, field.description or "")
+        shown = without_password(text) if name == "database" else text
+        yield PREFIX + name.upper(), shown, field.description or ""
 
 
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
+    """The address of a database as it may be shown."""
     scheme, separator, rest = url.partition("://")
     user, at, place = rest.rpartition("@")
     return f"{scheme}{separator}{user.partition(':')[0]}:***@{place}" if at and ":" in user else url
