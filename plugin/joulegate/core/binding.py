@@ -13,6 +13,8 @@ from joulegate.core.errors import InvalidInputError
 class Work:
     """What budgets look at: where the work runs, what it is for, which budget was chosen for it.
 
+    ``kind`` is what the object is for by its own kind; ``added_kind`` is what its
+    author calls it beside that, so it can add a binding and never remove one.
     ``usable`` names the selectable budgets that the subject may use; None means any.
     """
 
@@ -21,6 +23,7 @@ class Work:
     namespace_labels: Mapping[str, str] = field(default_factory=dict)
     chosen: str | None = None
     usable: frozenset[str] | None = None
+    added_kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ def in_scope(scope: Scope, work: Work) -> bool:
     """Whether ``scope`` holds ``work``: present fields are ANDed, absent ones do not restrict."""
     if scope.namespaces is not None and work.namespace not in scope.namespaces:
         return False
-    if scope.kinds is not None and work.kind not in scope.kinds:
+    if scope.kinds is not None and work.kind not in scope.kinds and work.added_kind not in scope.kinds:
         return False
     return all(rule.matches(work.namespace_labels) for rule in scope.namespace_selector)
 

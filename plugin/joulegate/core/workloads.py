@@ -40,6 +40,8 @@ _LONGEST_NAME: Final = 253
 _POD: Final = ("v1", "Pod")
 _JOB: Final = ("batch/v1", "Job")
 _WORKLOAD_GROUPS: Final = frozenset({"apps", "batch"})
+_SERVING: Final = frozenset({"InferenceService", "LLMInferenceService", "RayService"})
+_WORKBENCHES: Final = frozenset({"Notebook", "Workspace"})
 _PODS_IN_CORE: Final = frozenset({"Pod", "ReplicationController", "PodTemplate"})
 
 
@@ -95,6 +97,10 @@ class Demand:
             self.time_ns is None or held.time_ns is None or self.time_ns > held.time_ns
         ):
             return False
+        return self.fits_on(held)
+
+    def fits_on(self, held: Demand) -> bool:
+        """Whether the boards of ``held`` are enough, model by model, however long it takes."""
         theirs = held.by_model()
         return all(boards <= theirs.get(model, 0) for model, boards in self.by_model().items())
 
@@ -125,6 +131,13 @@ def stage_of(api_version: str, kind: str) -> Stage:
     # Groups of Kubernetes itself have no dot or end in .k8s.io; SIG projects such as JobSet end in .x-k8s.io.
     built_in = "." not in group or group.endswith(".k8s.io")
     return Stage.PODLESS if built_in and group not in _WORKLOAD_GROUPS else Stage.LATER
+
+
+def kind_of_work(kind: str) -> Kind:
+    """What an object is for by its own kind, before its author says anything."""
+    if kind in _SERVING:
+        return Kind.INFERENCE
+    return Kind.OTHER if kind in _WORKBENCHES else Kind.TRAINING
 
 
 def demand_of(manifest: object) -> Demand:
@@ -180,7 +193,7 @@ def _demand(
     if added is not None and added not in set(Kind):
         raise Unresolved(f"{ANNOTATION}kind: {added!r} is not one of {', '.join(Kind)}")
     return Demand(
-        kind=Kind.TRAINING,
+        kind=Kind.TRAINING,  # of a Pod and a Job
         groups=groups,
         added_kind=None if added is None else Kind(added),
         model=_annotation(annotations, "model"),
