@@ -72,9 +72,26 @@ class PostgresServer:
             self._make(data)
         options = " ".join(
             f"-c {setting}"
-            for setting in ("max_connections=300", "listen_addresses=", f"unix_socket_directories={self.folder}", *settings)
+            for setting in (
+                "max_connections=300",
+                "listen_addresses=",
+                f"unix_socket_directories={self.folder}",
+                *settings,
+            )
         )
-        self._run("pg_ctl", "-D", str(data), "-l", str(self.folder / "log"), "-w", "-t", str(TIMEOUT_S), "-o", options, "start")
+        self._run(
+            "pg_ctl",
+            "-D",
+            str(data),
+            "-l",
+            str(self.folder / "log"),
+            "-w",
+            "-t",
+            str(TIMEOUT_S),
+            "-o",
+            options,
+            "start",
+        )
 
     def stop(self, how: str = "immediate") -> None:
         """End the server of this slot, whoever started it."""
@@ -92,7 +109,20 @@ class PostgresServer:
 
     def sql(self, command: str, database: str = "postgres") -> str:
         """Run one command and return what it prints."""
-        return self._run("psql", "-h", str(self.folder), "-U", "postgres", "-d", database, "-qtAX", "-v", "ON_ERROR_STOP=1", "-c", command)
+        return self._run(
+            "psql",
+            "-h",
+            str(self.folder),
+            "-U",
+            "postgres",
+            "-d",
+            database,
+            "-qtAX",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-c",
+            command,
+        )
 
     def release(self) -> None:
         """Stop, and give the slot back."""
@@ -115,7 +145,14 @@ def _as(user: str, command: Sequence[str]) -> str:
     entry = pwd.getpwnam(user)
     other = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
     done = subprocess.run(  # type: ignore[call-overload]  # the keywords of another user are given together or not at all
-        command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, cwd="/", env={"LC_ALL": "C", "TZ": "UTC"}, **other
+        command,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+        cwd="/",
+        env={"LC_ALL": "C", "TZ": "UTC"},
+        **other,
     )
     if done.returncode:
         message = f"{command[0]} failed: {done.stderr.strip() or done.stdout.strip()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -97,5 +98,5 @@ def _timeouts(backend: str) -> dict[str, Any]:
     return {"connect_timeout": LOCK_S, "options": f"-c lock_timeout={LOCK_S}s"}
 
 
-def _take_over_transactions(connection: Any, _record: object) -> None:
+def _take_over_transactions(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # the driver would commit before each change of a table

@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import joulegate_migrations
 import pytest
+
+import joulegate_migrations
 from joulegate_api.store import Store
 from tests.postgres import PostgresServer
 

@@ -89,7 +89,7 @@ class Account:
         self.changed = True
 
     def counts(self, currency: str | None) -> bool:
-        """Whether money of ``currency`` counts here. The first money of an account without a limit names its currency."""
+        """Whether money of ``currency`` counts here; the first money of an account without a limit names its own."""
         if self.currency is None and currency is not None:
             self.currency, self.changed = currency, True
         return currency is not None and self.currency == currency
@@ -209,7 +209,7 @@ def _new_row(transaction: Transaction, key: Key, period: Period) -> dict[str, An
 
 
 def set_base(transaction: Transaction, budget: Budget, now: datetime) -> None:
-    """Give the rows of periods that are not over the limits of ``budget``; raises :class:`ConflictError` for another currency."""
+    """Give rows of periods that are not over the limits of ``budget``; :class:`ConflictError` for another currency."""
     of = balances.c
     rows = transaction.connection.execute(
         select(balances)
@@ -236,7 +236,7 @@ def set_base(transaction: Transaction, budget: Budget, now: datetime) -> None:
 
 
 def is_used(transaction: Transaction, budget: str) -> bool:
-    """Whether anything was ever held or posted; where nothing was, its empty rows are removed, so that they can be cut anew."""
+    """Whether anything was ever held or posted; where nothing was, the empty rows go, so that they can be cut anew."""
     for table in (hold_claims, postings):
         one = select(table.c.budget).where(table.c.tenant == transaction.tenant, table.c.budget == budget).limit(1)
         if transaction.connection.execute(one).first():

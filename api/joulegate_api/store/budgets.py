@@ -76,7 +76,8 @@ class Budgets:
             check_tree({**hierarchy.budgets, budget.name: budget}.values())
             if last is not None and last.budget.period != budget.period and balances.is_used(transaction, budget.name):
                 raise ConflictError(
-                    f"budget {budget.name} has holds or postings in its periods; a budget of another name can have other periods"
+                    f"budget {budget.name} has holds or postings in its periods; "
+                    "a budget of another name can have other periods"
                 )
             now = transaction.now()
             self._append(transaction, budget, last, now, principal, closed=False)
@@ -84,7 +85,10 @@ class Budgets:
         return True
 
     def close(self, name: str, principal: str) -> None:
-        """Bind no new work with it; what it holds and posted stays. Raises :class:`NotFoundError`, or :class:`ConflictError` where it has children."""
+        """Bind no new work with it; what it holds and posted stays.
+
+        Raises :class:`NotFoundError`, or :class:`ConflictError` where it has children.
+        """
         with self._writer.transaction() as transaction:
             hierarchy = self._changing(transaction)
             if name not in hierarchy.budgets:
@@ -128,7 +132,7 @@ class Budgets:
         return BudgetBalances(budget, period, found, moment)
 
     def ever(self, connection: Connection, names: Collection[str]) -> dict[str, Budget]:
-        """The last form of each budget of these names, closed ones too: a hold keeps the budgets that it was made under."""
+        """The last form of each budget, closed ones too: a hold keeps the budgets that it was made under."""
         found = ((name, _revisions(connection, self._tenant, name)) for name in sorted(names))
         return {name: revisions[-1].budget for name, revisions in found if revisions}
 
@@ -148,7 +152,7 @@ class Budgets:
         return known
 
     def remembered(self) -> Hierarchy:
-        """The open budgets as this process last read them; whoever decides by them checks the version under its locks."""
+        """The open budgets as this process last read them; who decides by them checks the version under its locks."""
         with self._lock:
             known = self._known
         return known or self.hierarchy()

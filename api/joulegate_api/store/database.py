@@ -5,6 +5,7 @@ What is *not* done here: no table is made or changed; that is the migrations' wo
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -50,9 +51,10 @@ class Database:
         return self._url.render_as_string(hide_password=True)
 
     def check(self) -> None:
-        """Raise :class:`UnavailableError` where the database is missing, cannot be read, or has other tables than ours."""
+        """Raise :class:`UnavailableError` where the database is missing, unreadable, or has other tables."""
         path = self._url.database
-        if self.is_sqlite and path and not Path(path).is_file():
+        named = path is not None and not path.startswith("file:")
+        if self.is_sqlite and path and named and not Path(path).is_file():
             raise UnavailableError(
                 f"there is no database at {path}; `python -m joulegate_migrations upgrade` makes one"
             )
@@ -133,7 +135,7 @@ def _engine(url: URL, *, is_sqlite: bool) -> Engine:
         ) from error
 
 
-def _on_connect(connection: Any, _record: object) -> None:
+def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # the driver must not begin transactions of its own kind
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")

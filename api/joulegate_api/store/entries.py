@@ -43,7 +43,7 @@ class Transaction:
     pending: list[tuple[EntryType, str, datetime, dict[str, Any]]] = field(default_factory=list)
 
     def now(self) -> datetime:
-        """The database's clock. Ask after the locks were taken, so that no decision is dated before the one it waited for."""
+        """The database's clock. Ask under the locks: no decision is dated before the one it waited for."""
         return self.database.now(self.connection)
 
     def log(self, kind: EntryType, fact_id: str, at: datetime, body: dict[str, Any]) -> None:

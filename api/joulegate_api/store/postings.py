@@ -123,7 +123,7 @@ def post(
     charges: Mapping[Key, Charge],
     claims: Mapping[Key, list[OpenClaim]],
 ) -> list[dict[str, Any]]:
-    """Post charges in full and draw them from the claims of the same budget and period; returns what the entry says of it."""
+    """Post charges in full and draw them from the claims of their budget and period; returns what the entry says."""
     rows, told, drawn = [], [], []
     for key in sorted(charges):
         account = accounts[key]

@@ -1,4 +1,4 @@
-"""Dated rates: intensities, prices and sites. Rows are added, never changed; a correction is a row of a newer version."""
+"""Dated rates: intensities, prices, sites. Rows are added, never changed; a correction is a row of a newer version."""
 
 from __future__ import annotations
 

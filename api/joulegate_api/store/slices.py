@@ -45,7 +45,7 @@ class PricedSlice:
 
 
 def slices_of(record: EfficiencyRecord, book: RateBook) -> tuple[PricedSlice, ...]:
-    """Price a record by device, boundary and quarter-hour; what lies in one quarter-hour is added up before it is priced."""
+    """Price a record by device, boundary and quarter-hour; what lies in one of them is added up before it is priced."""
     cells: dict[tuple[str, str, datetime], list[tuple[int, Energy | None]]] = {}
     models = {device.uuid: device.model for device in record.devices}
     for device in record.devices:

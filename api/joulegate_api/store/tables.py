@@ -1,3 +1,4 @@
+# ruff: noqa: ANN401 -- JSON is any value
 """The tables. ``tenant`` leads every key; quantities are whole base units in BIGINT; instants are UTC.
 
 Rows of facts (revisions, records, slices, postings, entries) are only ever
@@ -258,7 +259,7 @@ record_slices: Final = Table(
     _text("price_rate", null=True),
     PrimaryKeyConstraint("tenant", "record_id", "device_uuid", "boundary", "quarter"),
 )
-"""A record's energy by device and UTC quarter-hour with its price. The rates are row ids of ``rates``; NULL is unknown."""
+"""A record's energy by device and UTC quarter-hour, priced. The rates are ids of rows of ``rates``; NULL is unknown."""
 
 rates: Final = Table(
     "rates",

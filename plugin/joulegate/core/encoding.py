@@ -1,3 +1,4 @@
+# ruff: noqa: ANN401 -- JSON and type hints are any value
 """Domain values as plain JSON values and back: the form in which they are kept and logged.
 
 Quantities are decimal strings under a key that ends in their unit; an
@@ -27,7 +28,7 @@ _SUFFIX: Final[dict[type, str]] = {Energy: "_mj", Carbon: "_ug", Power: "_mw"}
 _UNITS: Final = ("_mj", "_mw", "_ug", "_micros", "_ns", "micros")
 
 
-def encode(value: object) -> Any:
+def encode(value: object) -> Any:  # noqa: PLR0911 -- one line a type
     """Write a domain value as strings, booleans, whole numbers, lists and objects."""
     if is_dataclass(value) and not isinstance(value, type):
         return dict(_pair(name, kind, getattr(value, name)) for name, kind in _kinds(type(value)))
@@ -47,7 +48,7 @@ def encode(value: object) -> Any:
 
 
 def decode(kind: type[Value], data: Any) -> Value:
-    """Read back what :func:`encode` wrote of a value of type ``kind``; raises :class:`InvalidInputError` for anything else."""
+    """Read back what :func:`encode` wrote of a ``kind``; raises :class:`InvalidInputError` for anything else."""
     try:
         value: Value = _decode(kind, data)
     except (KeyError, TypeError, ValueError, StopIteration) as error:
@@ -78,7 +79,7 @@ def _bare(hint: Any) -> Any:
     return hint
 
 
-def _decode(kind: Any, data: Any) -> Any:
+def _decode(kind: Any, data: Any) -> Any:  # noqa: PLR0911 -- one line a type
     if data is None:
         return None
     if get_origin(kind) in (Union, UnionType):  # of dataclasses: the one that has these fields

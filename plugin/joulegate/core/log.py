@@ -18,7 +18,7 @@ from joulegate.core.errors import InvalidInputError
 
 ENVELOPE_VERSION: Final = 1
 WHOLE_MAX: Final = 2**53 - 1
-"""Largest whole number that every JSON reader reads exactly (RFC 8785, section 3.2.2.3); quantities are decimal strings."""
+"""Largest whole number that every JSON reader reads exactly (RFC 8785, 3.2.2.3); quantities are decimal strings."""
 
 _LEAF: Final = b"\x00"
 _FIELDS: Final = (

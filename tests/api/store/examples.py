@@ -1,3 +1,4 @@
+# ruff: noqa: ANN401 -- an example takes any field of its value
 """Values that tests of the store begin with."""
 
 from __future__ import annotations
@@ -57,10 +58,13 @@ def budget(name: str = "vision", **other: Any) -> Budget:
     return Budget(name, **fields | other)
 
 
-def quote(*energies_mj: int, start: datetime = MORNING, carbon_ug: int | None = None, cost: Money | None = None) -> Quote:
+def quote(
+    *energies_mj: int, start: datetime = MORNING, carbon_ug: int | None = None, cost: Money | None = None
+) -> Quote:
     """One quarter-hour after another; each has the same carbon and cost."""
     quarters = tuple(
-        QuarterAmount(start + number * QUARTER, energy_mj, carbon_ug, cost) for number, energy_mj in enumerate(energies_mj)
+        QuarterAmount(start + number * QUARTER, energy_mj, carbon_ug, cost)
+        for number, energy_mj in enumerate(energies_mj)
     )
     return Quote(quarters, (REFERENCE,), "prior", 0, "an example")
 
@@ -114,11 +118,19 @@ def price(micros_per_unit: int = 300_000, **other: Any) -> Price:
 
 
 def site(name: str = "default", pue_ppm: int = 1_200_000, **other: Any) -> Site:
-    fields: dict[str, Any] = {"zone": "DE", "pue_category": "1", "valid_from": LONG_AGO, "valid_to": FAR_AHEAD, "reference": REFERENCE}
+    fields: dict[str, Any] = {
+        "zone": "DE",
+        "pue_category": "1",
+        "valid_from": LONG_AGO,
+        "valid_to": FAR_AHEAD,
+        "reference": REFERENCE,
+    }
     return Site(name=name, pue_ppm=pue_ppm, **fields | other)
 
 
-def interval(start: datetime, end: datetime, energy_mj: int | None, boundary: Boundary = Boundary.ACCELERATOR) -> Interval:
+def interval(
+    start: datetime, end: datetime, energy_mj: int | None, boundary: Boundary = Boundary.ACCELERATOR
+) -> Interval:
     energy = None if energy_mj is None else Energy(energy_mj)
     return Interval(start, end, energy, Method.REPLAYED, boundary, 1.0, None)
 

@@ -5,22 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import func, select
+
 from joulegate.core.binding import Work
-from joulegate.core.budgets import Enforcement, Limits, Outcome, Reason, Scope, Verdict, WhenUndecidable
+from joulegate.core.budgets import Enforcement, Limits, Outcome, Reason, Verdict, WhenUndecidable
 from joulegate.core.errors import UnavailableError
 from joulegate.core.log import EntryType, read_entry
 from joulegate.core.periods import CalendarRule, CalendarUnit, FixedRule, Period
 from joulegate.core.units import Money, Unit
-from joulegate_api.store import HoldRequest, Store
+from joulegate_api.store import Store
 from joulegate_api.store.database import Database
 from joulegate_api.store.tables import entries, hold_claims, holds
-from sqlalchemy import func, select
-
 from tests.api.store.examples import MORNING, QUARTER, Clock, budget, demand, quote, request
 
 
@@ -44,7 +45,10 @@ def pending(store: Store, name: str = "vision", unit: Unit = Unit.MJ) -> int:
 def counts(url: str) -> tuple[int, int, int]:
     database = Database(url)
     with database.read() as connection:
-        found = [connection.execute(select(func.count()).select_from(table)).scalar_one() for table in (holds, hold_claims, entries)]
+        found = [
+            connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in (holds, hold_claims, entries)
+        ]
     database.close()
     return found[0], found[1], found[2]
 
@@ -81,7 +85,13 @@ def test_a_request_that_does_not_fit_is_refused_with_what_would(store: Store) ->
     store.ledger.decide(request("first", 700))
     verdict = store.ledger.decide(request("second", 301))
     assert (verdict.outcome, verdict.reason) == (Outcome.DENY, Reason.ESTIMATE_EXCEEDS_AVAILABLE)
-    assert (verdict.budget, verdict.unit, verdict.asked, verdict.available, verdict.fits) == ("vision", Unit.MJ, 301, 300, 300)
+    assert (verdict.budget, verdict.unit, verdict.asked, verdict.available, verdict.fits) == (
+        "vision",
+        Unit.MJ,
+        301,
+        300,
+        300,
+    )
     assert verdict.hold is None
     assert pending(store) == 700
     assert store.ledger.decide(request("third", 300)).allowed
@@ -132,7 +142,9 @@ def test_a_dry_run_decides_and_writes_nothing(store: Store, database_url: str) -
 
 
 def test_a_hold_is_split_by_quarter_hour_into_the_periods_it_touches(store: Store) -> None:
-    store.budgets.put(budget("daily", period=CalendarRule(CalendarUnit.DAY, "Europe/Berlin"), limits=Limits(energy_mj=50)), "admin")
+    store.budgets.put(
+        budget("daily", period=CalendarRule(CalendarUnit.DAY, "Europe/Berlin"), limits=Limits(energy_mj=50)), "admin"
+    )
     midnight_in_berlin = datetime(2026, 11, 23, 23, 0, tzinfo=UTC)
     quoted = quote(20, 20, 30, 30, start=midnight_in_berlin - 2 * QUARTER)
     verdict = store.ledger.decide(request(quoted=quoted))
@@ -175,8 +187,12 @@ def test_money_of_another_currency_counts_nowhere(store: Store) -> None:
     assert pending(store, unit=Unit.MICROS) == 7
 
 
-@pytest.mark.parametrize(("enforcement", "outcome"), [(Enforcement.AUDIT, Outcome.ALLOW), (Enforcement.WARN, Outcome.WARN)])
-def test_a_budget_that_only_watches_is_held_in_full_and_shows_debt(store: Store, enforcement: Enforcement, outcome: Outcome) -> None:
+@pytest.mark.parametrize(
+    ("enforcement", "outcome"), [(Enforcement.AUDIT, Outcome.ALLOW), (Enforcement.WARN, Outcome.WARN)]
+)
+def test_a_budget_that_only_watches_is_held_in_full_and_shows_debt(
+    store: Store, enforcement: Enforcement, outcome: Outcome
+) -> None:
     store.budgets.put(budget(enforcement=enforcement), "admin")
     verdict = store.ledger.decide(request(quoted=1_500))
     assert (verdict.outcome, verdict.reason) == (outcome, Reason.WARNED)
@@ -220,7 +236,7 @@ def test_decisions_are_made_by_the_budgets_of_the_moment_even_if_another_process
 
 
 def test_of_64_threads_at_room_for_10_exactly_10_pass(store: Store) -> None:
-    verdicts = together([lambda n=n: store.ledger.decide(request(f"root-{n}", 100)) for n in range(64)])
+    verdicts = together([partial(store.ledger.decide, request(f"root-{n}", 100)) for n in range(64)])
     assert sum(verdict.allowed for verdict in verdicts) == 10
     assert pending(store) == 1_000
 
@@ -228,7 +244,7 @@ def test_of_64_threads_at_room_for_10_exactly_10_pass(store: Store) -> None:
 def test_of_300_threads_and_two_processes_worth_of_stores_exactly_10_pass(store: Store, database_url: str) -> None:
     other = Store.open(database_url, clock=Clock())
     stores = (store, other)
-    verdicts = together([lambda n=n: stores[n % 2].ledger.decide(request(f"root-{n}", 100)) for n in range(300)])
+    verdicts = together([partial(stores[n % 2].ledger.decide, request(f"root-{n}", 100)) for n in range(300)])
     other.close()
     assert [verdict for verdict in verdicts if isinstance(verdict, Exception)] == []
     assert sum(verdict.allowed for verdict in verdicts) == 10
@@ -238,7 +254,7 @@ def test_of_300_threads_and_two_processes_worth_of_stores_exactly_10_pass(store:
 def test_one_root_asked_for_by_many_at_once_gets_one_hold(store: Store, database_url: str) -> None:
     other = Store.open(database_url, clock=Clock())
     stores = (store, other)
-    verdicts = together([lambda n=n: stores[n % 2].ledger.decide(request("root", 100)) for n in range(32)])
+    verdicts = together([partial(stores[n % 2].ledger.decide, request("root", 100)) for n in range(32)])
     other.close()
     assert {verdict.hold for verdict in verdicts} == {verdicts[0].hold}
     assert counts(database_url)[:2] == (1, 1)
@@ -249,7 +265,7 @@ def test_one_bad_request_does_not_refuse_those_that_came_with_it(store: Store) -
     class Torn:
         quarters = property(lambda _: 1 // 0)
 
-    calls: list[Callable[[], Any]] = [lambda n=n: store.ledger.decide(request(f"root-{n}", 10)) for n in range(8)]  # type: ignore[misc]
+    calls: list[Callable[[], Any]] = [partial(store.ledger.decide, request(f"root-{n}", 10)) for n in range(8)]
     calls.append(lambda: store.ledger.decide(request("torn", Torn())))  # type: ignore[arg-type]
     results = together(calls)
     assert isinstance(results[-1], ZeroDivisionError)
@@ -289,7 +305,9 @@ ASKED = st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(1, 4), st.inte
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=ASKED, rooms=st.tuples(st.integers(0, 1_000), st.integers(0, 1_000)))
-def test_law_6_no_overspend(fresh: Callable[[], Store], asked: list[tuple[str, int, int]], rooms: tuple[int, int]) -> None:
+def test_law_6_no_overspend(
+    fresh: Callable[[], Store], asked: list[tuple[str, int, int]], rooms: tuple[int, int]
+) -> None:
     """Against a plain model: what is allowed fits everywhere, and what fits is allowed."""
     store = fresh()
     store.budgets.put(budget("company", scope=None, limits=Limits(energy_mj=rooms[0])), "admin")
@@ -315,7 +333,6 @@ def test_law_6_no_overspend(fresh: Callable[[], Store], asked: list[tuple[str, i
 @pytest.fixture
 def fresh(request: pytest.FixtureRequest, store: Store, database_url: str) -> Iterator[Callable[[], Store]]:
     """Another tenant of the same database for each example: nothing of one is seen by the next."""
-    assert store
     opened: list[Store] = []
 
     def make() -> Store:
@@ -338,5 +355,3 @@ def test_tenants_do_not_see_each_other(store: Store, database_url: str) -> None:
     assert other.ledger.decide(request("a", 900)).allowed
     assert pending(other) == pending(store) == 900
     other.close()
-
-

@@ -1,3 +1,4 @@
+# ruff: noqa: ANN401 -- JSON is any value
 """Domain values are written plainly and read back equal."""
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from joulegate.core.budgets import Budget, LabelRule, Limits, Outcome, Reason, Scope, SelectorOperator, Verdict
 from joulegate.core.encoding import decode, encode
 from joulegate.core.errors import InvalidInputError
@@ -58,8 +60,20 @@ def test_quantities_are_decimal_strings_under_a_key_that_ends_in_their_unit() ->
 @pytest.mark.parametrize(
     "value",
     [
-        Verdict(Outcome.DENY, Reason.BUDGET_EXHAUSTED, "vision", Unit.MJ, asked=10, available=-3, fits=0, as_of=AT, warnings=("a",)),
-        Budget("a", CalendarRule(CalendarUnit.MONTH, "Europe/Berlin"), Limits(energy_mj=10**18), warn_at_percent=(1, 2)),
+        Verdict(
+            Outcome.DENY,
+            Reason.BUDGET_EXHAUSTED,
+            "vision",
+            Unit.MJ,
+            asked=10,
+            available=-3,
+            fits=0,
+            as_of=AT,
+            warnings=("a",),
+        ),
+        Budget(
+            "a", CalendarRule(CalendarUnit.MONTH, "Europe/Berlin"), Limits(energy_mj=10**18), warn_at_percent=(1, 2)
+        ),
         Budget(
             "b",
             FixedRule(Period(AT, AT.replace(year=2027))),

@@ -1,3 +1,4 @@
+# ruff: noqa: ANN401 -- JSON is any value
 """Entries have one canonical form, and a chain of them shows what was changed."""
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from joulegate.core.errors import InvalidInputError
 from joulegate.core.log import WHOLE_MAX, Entry, EntryType, canonical, envelope, leaf_hash, read_entry
 
@@ -25,7 +27,15 @@ FIRST = Entry("default", EntryType.RECORD, "r-1", "2026-11-23T08:00:00Z", {"ener
 def test_the_example_of_rfc_8785_is_sorted_by_utf_16_code_units() -> None:
     keys = ["\u20ac", "\r", "\ufb33", "1", "\U0001f600", "\u0080", "\u00f6"]  # section 3.2.3
     assert json.loads(canonical(dict.fromkeys(keys, 1))) == dict.fromkeys(keys, 1)
-    assert list(json.loads(canonical(dict.fromkeys(keys, 1)))) == ["\r", "1", "\u0080", "\u00f6", "\u20ac", "\U0001f600", "\ufb33"]
+    assert list(json.loads(canonical(dict.fromkeys(keys, 1)))) == [
+        "\r",
+        "1",
+        "\u0080",
+        "\u00f6",
+        "\u20ac",
+        "\U0001f600",
+        "\ufb33",
+    ]
 
 
 def test_strings_are_escaped_as_rfc_8785_says() -> None:
@@ -46,7 +56,8 @@ def test_the_order_in_which_keys_are_given_does_not_matter(value: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    "value", [0.5, float("nan"), WHOLE_MAX + 1, -WHOLE_MAX - 1, {1: "x"}, b"bytes", "\ud800", {"\ud800": 1}, {1, 2}, object()]
+    "value",
+    [0.5, float("nan"), WHOLE_MAX + 1, -WHOLE_MAX - 1, {1: "x"}, b"bytes", "\ud800", {"\ud800": 1}, {1, 2}, object()],
 )
 def test_what_has_more_than_one_form_is_refused(value: object) -> None:
     with pytest.raises(InvalidInputError):
@@ -62,7 +73,9 @@ def test_nesting_without_end_is_refused() -> None:
 
 
 def test_a_leaf_is_hashed_with_its_prefix() -> None:
-    assert leaf_hash(b"") == bytes.fromhex("6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d")  # RFC 6962
+    assert leaf_hash(b"") == bytes.fromhex(
+        "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
+    )  # RFC 6962
     assert leaf_hash(b"x") == sha256(b"\x00x").digest()
 
 
