@@ -17,6 +17,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Final
 
+from joulegate.core import display
 from joulegate.core.cells import read_table
 from joulegate.core.errors import InvalidInputError
 
@@ -222,8 +223,7 @@ def _compare(
 def _deviation(ratio: Fraction) -> str:
     if not Fraction(1, 2) < ratio < 2:  # noqa: PLR2004 -- from two on, a factor reads better
         return f"{float(ratio):.4g} times"
-    percent = float(abs(ratio - 1) * 100)
-    return f"{percent:.2g} % {'above' if ratio > 1 else 'below'}"
+    return f"{display.percent(abs(ratio - 1))} {'above' if ratio > 1 else 'below'}"
 
 
 def _value(known: _Known) -> Fraction | None:

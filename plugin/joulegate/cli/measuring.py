@@ -1,0 +1,101 @@
+"""``joulegate meter``: the energy of a recorded trace, with everything that is needed to judge it."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from joulegate.cli.output import Format, JsonOption, OutputOption, chosen, show_facts
+from joulegate.core import display
+from joulegate.core.sensors import SENSORS
+
+if TYPE_CHECKING:
+    from joulegate.core.metering import Measurement
+    from joulegate.core.traces import TraceMeasurement
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("meter")(meter)
+
+
+def meter(
+    *,
+    trace: Annotated[str, typer.Argument(metavar="TRACE.csv", help="The trace; - is stdin.")],
+    start_ms: Annotated[str | None, typer.Option(help="Begin of the window, in the trace's own time.")] = None,
+    end_ms: Annotated[str | None, typer.Option(help="End of the window.")] = None,
+    column: Annotated[
+        str | None, typer.Option(help="Column to measure: energy_mj, instant_mw, power_mw, average_mw or default_mw.")
+    ] = None,
+    calibration: Annotated[
+        str | None, typer.Option(metavar="G,O", help="Reading = G x true + O (mW), from an external meter.")
+    ] = None,
+    sensor: Annotated[
+        str | None,
+        typer.Option(help=f"The sensor behind the readings: {', '.join(SENSORS)}. Without it the widest is assumed."),
+    ] = None,
+    output: OutputOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the energy of a trace of NVML's readings, or of a window of it."""
+    from joulegate.cli.documents import read_text, shown_name
+    from joulegate.core.sensors import parse_calibration, sensor_named
+    from joulegate.core.traces import as_json as written
+    from joulegate.core.traces import measure_trace
+
+    form = chosen(output, as_json)
+    result = measure_trace(
+        read_text(trace),
+        shown_name(trace),
+        start_ms=_milliseconds(start_ms, "--start-ms"),
+        end_ms=_milliseconds(end_ms, "--end-ms"),
+        column=column,
+        calibration=parse_calibration(calibration) if calibration else None,
+        sensor=sensor_named(sensor) if sensor else None,
+    )
+    show_facts(written(result), _facts(result), form)
+
+
+def _milliseconds(text: str | None, option: str) -> Decimal | None:
+    if text is None:
+        return None
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite() or abs(number) > 10**15:
+        raise typer.BadParameter(f"{text[:60]!r} is not a time in milliseconds", param_hint=option)
+    return number
+
+
+def _facts(result: TraceMeasurement) -> list[tuple[str, str]]:
+    found, sensor = result.measurement, result.sensor
+    facts = [
+        ("energy", display.energy(found.energy_mj)),
+        *_interval(found),
+        ("duration", display.duration(found.duration_ns)),
+        ("coverage", display.percent(found.coverage, digits=4)),
+        ("method", found.method.value),
+        ("boundary", found.boundary.value),
+        ("column", result.column),
+        ("sensor", f"{sensor.name}{' (assumed: the widest that fits)' if result.assumed else ''}"),
+        ("sensor sees", f"{display.duration(sensor.window_ns)} of every {display.duration(sensor.period_ns)}"),
+        ("lag corrected", display.duration(result.lag_ns)),
+    ]
+    return [*facts, ("flags", ", ".join(found.flags))] if found.flags else facts
+
+
+def _interval(found: Measurement) -> list[tuple[str, str]]:
+    parts = found.uncertainty
+    if parts is None:
+        return []
+    scale = display.scale_for(parts.upper_mj, display.ENERGY)
+    between = f"{display.in_scale(parts.lower_mj, scale)} to {display.in_scale(parts.upper_mj, scale)} {scale.unit}"
+    widths = {"gain": parts.gain_mj, "duty": parts.duty_mj, "edges": parts.edge_mj, "gaps": parts.gap_mj}
+    return [
+        ("interval", f"{between} at {display.percent(Fraction(parts.confidence))}"),
+        ("made of", ", ".join(f"{name} {display.energy(mj)}" for name, mj in widths.items())),
+    ]

@@ -1,0 +1,80 @@
+"""``joulegate report``: what a period cost, as files that recompute."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from joulegate.cli.output import Column, Format, JsonOption, OutputOption, chosen, field, show_rows
+from joulegate.core.errors import InvalidInputError
+from joulegate.core.periods import format_instant, parse_instant
+
+CHECK_FAILED = 3
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(help="What a period cost, as files that recompute.", no_args_is_help=True)
+    group.command("create")(create)
+    app.add_typer(group, name="report")
+
+
+def create(
+    *,
+    since: Annotated[str, typer.Option("--from", metavar="D", help="First day (2026-11-01) or instant.")],
+    until: Annotated[str, typer.Option("--to", metavar="D", help="The day or instant before which it ends.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files; made where it is missing.")],
+    scope: Annotated[str | None, typer.Option(help="Only this namespace.")] = None,
+    formats: Annotated[
+        list[str] | None, typer.Option("--format", help="json, csv, html; may be given several times. Default: all.")
+    ] = None,
+    output: OutputOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a report of the records that began in [from, to), and write it in each format.
+
+    Every total is recomputed from the records; exit code 3 says that one does not come out.
+    """
+    from joulegate.client import Client
+
+    form = chosen(output, as_json)
+    body: dict[str, Any] = {"from": _instant(since, "--from"), "to": _instant(until, "--to")}
+    body |= {"namespace": scope} if scope else {}
+    client = Client.from_home()
+    made = client.post("/v1/reports", body, repeatable=True)
+    wanted = list(dict.fromkeys(formats or made["formats"]))
+    unknown = [name for name in wanted if name not in made["formats"]]
+    if unknown:
+        raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(made['formats'])}", param_hint="--format")
+    out.mkdir(parents=True, exist_ok=True)
+    files = []
+    for name in wanted:
+        path = out / f"{made['id']}.{name}"
+        path.write_bytes(client.read(f"/v1/reports/{made['id']}.{name}"))
+        files.append({"format": name, "file": str(path), "recomputed": made["recomputed"], "records": made["records"]})
+    columns = (
+        field("format", "format"),
+        Column("records", lambda row: str(row["records"]), is_number=True),
+        Column("totals recompute", lambda row: "yes, to the last unit" if row["recomputed"] else "NO"),
+        field("file", "file"),
+    )
+    show_rows(files, columns, form, empty="")
+    if not made["recomputed"]:
+        raise typer.Exit(CHECK_FAILED)
+
+
+def _instant(text: str, option: str) -> str:
+    """A day is the instant at which it begins in UTC."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        try:
+            return format_instant(parse_instant(text, option))
+        except InvalidInputError:
+            raise typer.BadParameter(
+                f"{text[:60]!r} is neither a day such as 2026-11-01 nor an instant", param_hint=option
+            ) from None
+    return format_instant(datetime(day.year, day.month, day.day, tzinfo=UTC))
