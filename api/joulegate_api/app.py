@@ -13,7 +13,8 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic.json_schema import GenerateJsonSchema
 
 import joulegate
-from joulegate_api import budgets, errors, metrics, rates, records, sessions
+from joulegate_api import budgets, errors, metrics, predictions, rates, records, sessions
+from joulegate_api.admission import routes as admission
 from joulegate_api.auth import Tokens
 from joulegate_api.bodies import SCHEMAS, Body
 from joulegate_api.context import Context, Parts, authorize
@@ -27,7 +28,14 @@ _PROBLEM: Final = {
     "description": "A problem document (RFC 9457) with a stable `code`.",
     "content": {"application/problem+json": {"schema": {"$ref": SCHEMAS + "Problem"}}},
 }
-_ROUTERS: Final = (records.router, budgets.router, rates.router, sessions.router)
+_ROUTERS: Final = (
+    records.router,
+    budgets.router,
+    rates.router,
+    predictions.router,
+    admission.router,
+    sessions.router,
+)
 
 
 def create_app(settings: Settings, store: Store) -> FastAPI:

@@ -15,6 +15,7 @@ from joulegate.core.encoding import encode
 from joulegate.core.errors import UnavailableError
 from joulegate.core.log import EntryType, canonical, leaf_hash
 from joulegate.core.periods import Period, format_instant
+from joulegate.core.workloads import Demand
 from joulegate_api.store import holds, versions
 from joulegate_api.store.amounts import NOTHING, Amounts
 from joulegate_api.store.balances import Account, Accounts, Key, StaleError, unlocked
@@ -63,6 +64,14 @@ class Ledger:
         cannot be used.
         """
         return self._rehearse(request) if dry_run else self._combiner.ask(request)
+
+    def held(self, cluster: str, root_uid: str) -> Demand | None:
+        """The largest demand that a root was admitted with and still holds; None where it holds nothing."""
+        root = (cluster, root_uid)
+        with self._database.read() as connection:
+            parts = holds.of_roots(connection, self._tenant, [root]).get(root, [])
+        live = [part.demand for part in parts if part.state in holds.LIVE]
+        return live[-1] if live else None
 
     def _rehearse(self, request: HoldRequest) -> Verdict:
         with self._database.read() as connection:

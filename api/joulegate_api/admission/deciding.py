@@ -1,0 +1,215 @@
+"""From a review to its verdict: what is governed, whose child it is, what it asks, and whether that fits.
+
+Nothing here allows by accident: whatever cannot be read, resolved, priced or
+asked of the database is undecidable, and the budgets that bind the work say
+what happens then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, Final
+
+from joulegate.core.binding import Work, bind, in_scope
+from joulegate.core.budgets import Budget, Outcome, Reason, Verdict, WhenUndecidable
+from joulegate.core.errors import InvalidInputError, UnavailableError
+from joulegate.core.workloads import Demand, Unresolved, demand_of, kind_of_work
+from joulegate_api.admission.reading import Review
+from joulegate_api.context import Context
+from joulegate_api.forecasts import Forecast, forecast
+from joulegate_api.logs import log
+from joulegate_api.records import NAMESPACE_LABEL
+from joulegate_api.settings import Unbudgeted
+from joulegate_api.store import HoldRequest
+
+P90: Final = Fraction(9, 10)
+_CHANGING: Final = ("CREATE", "UPDATE")
+_SCALE: Final = "scale"
+_UNBUDGETED: Final = {
+    Unbudgeted.ALLOW: Outcome.ALLOW,
+    Unbudgeted.WARN: Outcome.WARN,
+    Unbudgeted.DENY: Outcome.DENY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict, and the demand and the forecast that it was made of where it got that far."""
+
+    verdict: Verdict
+    demand: Demand | None = None
+    forecast: Forecast | None = None
+
+
+def decide_review(review: Review, parts: Context) -> Decision:
+    """Decide one review; never raises. ``dry_run`` reviews are decided and write nothing."""
+    namespace = review.namespace or _metadata(review.new).get("namespace") or "default"
+    kind = (review.new or {}).get("kind")
+    work = Work(
+        namespace=namespace if isinstance(namespace, str) else "",
+        kind=kind_of_work(kind if isinstance(kind, str) else "").value,
+        namespace_labels={NAMESPACE_LABEL: str(namespace)},
+    )
+    try:
+        if review.fault is not None:
+            return Decision(_undecidable(review.fault, work, parts, Reason.UNDECIDABLE))
+        return _decide(review, work, parts)
+    except Unresolved as error:
+        cause = str(error)
+    except InvalidInputError as error:
+        cause = error.message
+    except UnavailableError as error:
+        log.error("undecided", cause=str(error))
+        cause = "the database does not answer"
+    except Exception as error:  # noqa: BLE001 -- what nobody foresaw must not allow
+        log.error("undecided", exc_info=error)
+        cause = "an error inside Joulegate; its log says more"
+    return Decision(_undecidable(cause, work, parts, Reason.NO_BUDGET))
+
+
+def _decide(review: Review, work: Work, parts: Context) -> Decision:
+    passed = _not_governed(review, work, parts)
+    if passed is not None:
+        return Decision(passed)
+    if review.new is None:
+        raise Unresolved("the review has no object")
+    if review.subresource == _SCALE:
+        raise Unresolved("the object that is scaled cannot be resolved")
+    demand = demand_of(review.new)
+    work = replace(work, added_kind=demand.added_kind and demand.added_kind.value, chosen=demand.budget)
+    if not demand.groups or demand.suspended:
+        reason = Reason.HELD_LATER if demand.groups else Reason.NO_ACCELERATOR
+        return Decision(Verdict(Outcome.ALLOW, reason), demand)
+    root = _root_of(review, work)
+    owner = _owner_of(review, parts)
+    if owner is not None:
+        held = parts.store.ledger.held(parts.settings.cluster, owner)
+        if held is not None and demand.fits_on(held):
+            return Decision(Verdict(Outcome.ALLOW, Reason.ADMITTED_OWNER), demand)
+        root = owner if held is not None else root
+    if _is_running(review, demand) and not _is_repeat(root, demand, parts):
+        return Decision(Verdict(Outcome.ALLOW, Reason.ADOPTED), demand)
+    return _ask(review, work, demand, root, parts)
+
+
+def _not_governed(review: Review, work: Work, parts: Context) -> Verdict | None:
+    """The verdict on what asks for nothing whatever its object says, or lies outside every budget."""
+    if review.operation not in (*_CHANGING, "DELETE", "CONNECT"):
+        raise Unresolved(f"the operation {review.operation[:20]!r} is not known")
+    if review.operation not in _CHANGING or review.subresource not in ("", _SCALE):
+        return Verdict(Outcome.ALLOW, Reason.NO_ACCELERATOR)
+    if work.namespace in parts.settings.system_namespaces:
+        return Verdict(Outcome.ALLOW, Reason.NO_BUDGET, detail="the namespace is the system's")
+    return None
+
+
+def _ask(review: Review, work: Work, demand: Demand, root: str, parts: Context) -> Decision:
+    budgets = {budget.name: budget for budget in parts.store.budgets.list()}
+    unknown = _selected_by_labels(budgets, work)
+    if unknown is not None:
+        raise Unresolved(f"budget {unknown} selects namespaces by labels, which are not known here")
+    names = bind(budgets, work).names
+    if not names and parts.settings.unbudgeted is not Unbudgeted.ALLOW:
+        return Decision(Verdict(_UNBUDGETED[parts.settings.unbudgeted], Reason.NO_BUDGET), demand)
+    predicted = forecast(demand, work.namespace, parts.history.runs(), parts.settings)
+    quantile = max((budgets[name].hold_quantile for name in names), default=P90)
+    now = parts.now()
+    metadata = _metadata(review.new)
+    request = HoldRequest(
+        cluster=parts.settings.cluster,
+        root_uid=root,
+        resource=review.resource,
+        namespace=work.namespace,
+        name=str(metadata.get("name") or metadata.get("generateName") or ""),
+        work=work,
+        demand=demand,
+        quote=predicted.quote(parts.store.rates.book(), parts.settings.site, now, quantile),
+        subject=review.user,
+        requested_at=now,
+    )
+    verdict = parts.store.ledger.decide(request, dry_run=review.dry_run)
+    if not verdict.allowed:  # what was allowed is answered again word by word
+        verdict = replace(verdict, detail=predicted.detail)
+    return Decision(verdict, demand, predicted)
+
+
+def _undecidable(cause: str, work: Work, parts: Context, without_budget: Reason) -> Verdict:
+    """What the budgets that bind the work say of what cannot be decided; Deny where not even they are known."""
+    try:
+        budgets = dict(parts.store.budgets.remembered().budgets)
+        names = bind(budgets, work).names
+        by_labels = _selected_by_labels(budgets, work)
+    except Exception as error:  # noqa: BLE001 -- see above
+        log.error("budgets are not known", exc_info=error)
+        return Verdict(Outcome.DENY, Reason.UNDECIDABLE, detail=cause)
+    if by_labels is not None:
+        names = (*names, by_labels)
+    denying = [name for name in names if budgets[name].when_undecidable is WhenUndecidable.DENY]
+    if names:
+        outcome = Outcome.DENY if denying else Outcome.ALLOW
+        return Verdict(outcome, Reason.UNDECIDABLE, budget=(denying or names)[0], detail=cause)
+    return Verdict(_UNBUDGETED[parts.settings.unbudgeted], without_budget, detail=cause)
+
+
+def _selected_by_labels(budgets: Mapping[str, Budget], work: Work) -> str | None:
+    """A budget that may bind the work, by labels of its namespace that are not known here."""
+    for name in sorted(budgets):
+        scope = budgets[name].scope
+        if scope and any(rule.key not in work.namespace_labels for rule in scope.namespace_selector):
+            known = tuple(rule for rule in scope.namespace_selector if rule.key in work.namespace_labels)
+            if in_scope(replace(scope, namespace_selector=known), work):
+                return name
+    return None
+
+
+def _root_of(review: Review, work: Work) -> str:
+    """The key of the object's hold: its uid, which the API server gives before it validates.
+
+    What is reviewed outside a cluster has none; its name is then the key, so that a
+    repeat finds its hold.
+    """
+    metadata = _metadata(review.new)
+    uid, name = metadata.get("uid"), metadata.get("name")
+    if isinstance(uid, str) and uid:
+        return uid
+    if isinstance(name, str) and name:
+        return f"name:{work.namespace}/{review.resource}/{name}"
+    if review.dry_run:
+        return f"review:{review.uid}"
+    raise Unresolved("the object has neither a uid nor a name")
+
+
+def _owner_of(review: Review, parts: Context) -> str | None:
+    """The uid of the controller that owns the object, where a controller of the list made it."""
+    if review.user not in parts.settings.controllers:
+        return None
+    owners = _metadata(review.new).get("ownerReferences")
+    for owner in owners if isinstance(owners, list) else ():
+        if isinstance(owner, Mapping) and owner.get("controller") is True and isinstance(owner.get("uid"), str):
+            return str(owner["uid"])
+    return None
+
+
+def _is_running(review: Review, demand: Demand) -> bool:
+    """Whether the object was there before with no less: only growth is decided, never what runs."""
+    if review.operation != "UPDATE" or review.old is None:
+        return False
+    if _metadata(review.new).get("deletionTimestamp") is not None:
+        return True
+    try:
+        before = demand_of(review.old)
+    except Unresolved:
+        return False
+    return not before.suspended and demand.within(before)
+
+
+def _is_repeat(root: str, demand: Demand, parts: Context) -> bool:
+    held = parts.store.ledger.held(parts.settings.cluster, root)
+    return held is not None and demand.within(held)
+
+
+def _metadata(source: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    metadata = (source or {}).get("metadata")
+    return metadata if isinstance(metadata, Mapping) else {}

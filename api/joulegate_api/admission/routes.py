@@ -1,0 +1,62 @@
+"""The routes of admission: validate for an API server, preview for people."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from joulegate.core.budgets import Outcome, Reason, Verdict
+from joulegate.core.errors import InvalidInputError
+from joulegate_api.admission.answers import review_json, verdict_json
+from joulegate_api.admission.deciding import Decision, decide_review
+from joulegate_api.admission.reading import Review, read_review
+from joulegate_api.auth import Principal
+from joulegate_api.bodies import Raw, RawBatch, parse
+from joulegate_api.context import Caller, Context, Parts, answer, takes
+from joulegate_api.predictions import MANIFEST, namespace_of, prediction_json
+
+_REVIEW: Final = {
+    "type": "object",
+    "description": "An AdmissionReview of admission.k8s.io/v1; unknown fields are ignored, `request.uid` is echoed.",
+    "required": ["apiVersion", "kind", "request"],
+}
+
+router = APIRouter(tags=["admission"])
+
+
+@router.post("/v1/admission/validate", openapi_extra=takes(_REVIEW))
+def validate(raw: RawBatch, parts: Parts, caller: Caller) -> JSONResponse:
+    """Decide a review and hold what it asks for; 200 for every review whose uid can be read."""
+    began = time.perf_counter()
+    review = read_review(raw)
+    decision = _decide(review, parts, caller)
+    parts.metrics.decided(decision.verdict.outcome, decision.verdict.reason, time.perf_counter() - began)
+    return answer(review_json(review.uid, decision.verdict))
+
+
+@router.post("/v1/admission/preview", openapi_extra=takes(MANIFEST))
+def preview(raw: Raw, parts: Parts, caller: Caller) -> JSONResponse:
+    """The verdict that a manifest would get now, with its prediction; nothing is held or written."""
+    manifest = parse(raw)
+    if not isinstance(manifest, Mapping):
+        raise InvalidInputError("must be an object", "manifest")
+    namespace = namespace_of(manifest)
+    caller.require(namespace, parts.settings.cluster, None, parts.here)
+    review = Review("preview", namespace=namespace, user=caller.name, dry_run=True, new=manifest)
+    decision = decide_review(review, parts)
+    prediction = (
+        prediction_json(decision.demand, decision.forecast, parts) if decision.demand and decision.forecast else None
+    )
+    return answer(verdict_json(decision.verdict) | {"prediction": prediction})
+
+
+def _decide(review: Review, parts: Context, caller: Principal) -> Decision:
+    namespace = review.namespace or "default"
+    if not caller.reaches(namespace, parts.settings.cluster, None, parts.here):
+        detail = f"{caller.name} has no grant for {parts.settings.cluster}/{namespace}"
+        return Decision(Verdict(Outcome.DENY, Reason.NOT_PERMITTED, detail=detail))
+    return decide_review(review, parts)
