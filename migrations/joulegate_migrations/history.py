@@ -38,7 +38,7 @@ def upgrade(url: str) -> str:
 
 def check(url: str) -> list[str]:
     """What of the database at ``url`` differs from the tables that the program knows; empty where nothing does."""
-    from joulegate_api.store.tables import metadata  # noqa: PLC0415 - an upgrade needs no program, only its own history
+    from joulegate_api.store.schema import metadata  # noqa: PLC0415 - an upgrade needs no program, only its own history
 
     with _alone(url) as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})

@@ -1,5 +1,4 @@
-# ruff: noqa: ANN401 -- JSON is any value
-"""The tables. ``tenant`` leads every key; quantities are whole base units in BIGINT; instants are UTC.
+"""The tables of the ledger. ``tenant`` leads every key; quantities are whole base units; instants are UTC.
 
 Rows of facts (revisions, records, slices, postings, entries) are only ever
 added. A balance is the one thing that changes in place, and it is the sum of
@@ -8,105 +7,31 @@ the claims of holds and of the postings: whatever is lost of it can be counted a
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
-    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
-    DateTime,
-    Dialect,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
-    String,
     Table,
-    Text,
-    TypeDecorator,
     UniqueConstraint,
 )
 
-REVISION: Final = "0001"
+from joulegate_api.store.columns import Json, amounts, instant, metadata, tenant, text, whole
+
+REVISION: Final = "0002"
 """The revision of the migrations that these tables describe."""
-
-_NAMES: Final = {
-    "pk": "pk_%(table_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-}
-metadata: Final = MetaData(naming_convention=_NAMES)
-
-
-class Instant(TypeDecorator[datetime]):
-    """An aware instant in UTC. SQLite keeps no time zone, so there it is written without one and read back as UTC."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a naive instant: nobody knows which one it is."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            message = f"{value} has no time zone"
-            raise ValueError(message)
-        return value.astimezone(UTC).replace(tzinfo=None) if dialect.name == "sqlite" else value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give the zone back."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
-
-
-class Json(TypeDecorator[Any]):
-    """Plain JSON as text: both databases keep the same characters."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Write compactly, keys in the order they were given."""
-        return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy's signature
-        """Read back."""
-        return None if value is None else json.loads(value)
-
-
-def _tenant() -> Column[str]:
-    return Column("tenant", String, nullable=False)
-
-
-def _text(name: str, *, null: bool = False) -> Column[str]:
-    return Column(name, String, nullable=null)
-
-
-def _whole(name: str, *, null: bool = False) -> Column[int]:
-    return Column(name, BigInteger, nullable=null)
-
-
-def _instant(name: str, *, null: bool = False) -> Column[datetime]:
-    return Column(name, Instant, nullable=null)
-
-
-def _amounts(stem: str, *, null: bool = False) -> list[Column[int]]:
-    """One column a unit. Where energy is known and carbon or money are not, those are NULL, never zero."""
-    return [_whole(f"{stem}_mj", null=null), _whole(f"{stem}_ug", null=null), _whole(f"{stem}_micros", null=null)]
-
 
 versions: Final = Table(
     "versions",
     metadata,
-    _tenant(),
-    _whole("hierarchy"),
-    _whole("rates"),
+    tenant(),
+    whole("hierarchy"),
+    whole("rates"),
     PrimaryKeyConstraint("tenant"),
 )
 """Counters that are raised with each change, so that a process knows when what it remembers is old."""
@@ -114,11 +39,11 @@ versions: Final = Table(
 budget_revisions: Final = Table(
     "budget_revisions",
     metadata,
-    _tenant(),
-    _text("name"),
+    tenant(),
+    text("name"),
     Column("revision", Integer, nullable=False),
-    _instant("recorded_at"),
-    _text("principal"),
+    instant("recorded_at"),
+    text("principal"),
     Column("closed", Boolean, nullable=False),
     Column("spec", Json, nullable=False),
     PrimaryKeyConstraint("tenant", "name", "revision"),
@@ -128,16 +53,17 @@ budget_revisions: Final = Table(
 balances: Final = Table(
     "balances",
     metadata,
-    _tenant(),
-    _text("budget"),
-    _instant("period_start"),
-    _instant("period_end"),
-    _text("currency", null=True),
-    *_amounts("base", null=True),
-    *_amounts("carried"),
-    *_amounts("exceptions"),
-    *_amounts("posted"),
-    *_amounts("pending"),
+    tenant(),
+    text("budget"),
+    instant("period_start"),
+    instant("period_end"),
+    text("currency", null=True),
+    *amounts("base", null=True),
+    *amounts("carried"),
+    *amounts("exceptions"),
+    *amounts("posted"),
+    *amounts("pending"),
+    instant("closed_at", null=True),
     PrimaryKeyConstraint("tenant", "budget", "period_start"),
     CheckConstraint("period_start < period_end", name="span"),
 )
@@ -146,25 +72,25 @@ balances: Final = Table(
 holds: Final = Table(
     "holds",
     metadata,
-    _tenant(),
-    _text("hold_id"),
-    _text("cluster"),
-    _text("root_uid"),
+    tenant(),
+    text("hold_id"),
+    text("cluster"),
+    text("root_uid"),
     Column("part", Integer, nullable=False),
-    _text("state"),
-    _text("origin"),
-    _text("resource"),
-    _text("namespace"),
-    _text("name"),
-    _text("subject"),
+    text("state"),
+    text("origin"),
+    text("resource"),
+    text("namespace"),
+    text("name"),
+    text("subject"),
     Column("demand", Json, nullable=False),
     Column("quote", Json, nullable=False),
     Column("verdict", Json, nullable=False),
-    _instant("decided_at"),
-    _instant("confirmed_at", null=True),
-    _instant("ended_at", null=True),
-    _instant("released_at", null=True),
-    _instant("closed_at", null=True),
+    instant("decided_at"),
+    instant("confirmed_at", null=True),
+    instant("ended_at", null=True),
+    instant("released_at", null=True),
+    instant("closed_at", null=True),
     PrimaryKeyConstraint("tenant", "hold_id"),
     UniqueConstraint("tenant", "cluster", "root_uid", "part"),
     Index(None, "tenant", "cluster", "resource", "namespace", "name"),
@@ -174,13 +100,14 @@ holds: Final = Table(
 hold_claims: Final = Table(
     "hold_claims",
     metadata,
-    _tenant(),
-    _text("hold_id"),
-    _text("budget"),
-    _instant("period_start"),
-    *_amounts("held", null=True),
-    *_amounts("drawn"),
-    *_amounts("pending"),
+    tenant(),
+    text("hold_id"),
+    text("budget"),
+    instant("period_start"),
+    *amounts("held", null=True),
+    *amounts("given_back"),
+    *amounts("drawn"),
+    *amounts("pending"),
     PrimaryKeyConstraint("tenant", "hold_id", "budget", "period_start"),
     Index(None, "tenant", "budget", "period_start"),
 )
@@ -189,17 +116,18 @@ hold_claims: Final = Table(
 postings: Final = Table(
     "postings",
     metadata,
-    _tenant(),
-    _text("fact_type"),
-    _text("fact_id"),
-    _text("budget"),
-    _instant("period_start"),
-    _text("hold_id", null=True),
-    _text("reason"),
-    _instant("posted_at"),
-    *_amounts("posted", null=True),
-    *_amounts("pending"),
-    _text("currency", null=True),
+    tenant(),
+    text("fact_type"),
+    text("fact_id"),
+    text("budget"),
+    instant("period_start"),
+    text("hold_id", null=True),
+    text("reason"),
+    instant("posted_at"),
+    *amounts("posted", null=True),
+    *amounts("pending"),
+    text("currency", null=True),
+    instant("corrects_period", null=True),
     PrimaryKeyConstraint("tenant", "fact_type", "fact_id", "budget", "period_start"),
     Index(None, "tenant", "budget", "period_start", "posted_at"),
     Index(None, "tenant", "hold_id"),
@@ -209,23 +137,24 @@ postings: Final = Table(
 records: Final = Table(
     "records",
     metadata,
-    _tenant(),
-    _text("record_id"),
-    _text("content_hash"),
-    _text("run_uid"),
-    _text("cluster"),
-    _text("namespace"),
-    _text("site", null=True),
-    _text("pipeline", null=True),
-    _text("kind"),
-    _text("model", null=True),
-    _text("variant", null=True),
-    _text("outcome"),
-    _text("source"),
-    _instant("started_at"),
-    _instant("ended_at"),
-    _instant("accepted_at"),
-    _text("principal"),
+    tenant(),
+    text("record_id"),
+    text("content_hash"),
+    text("run_uid"),
+    text("root_uid", null=True),
+    text("cluster"),
+    text("namespace"),
+    text("site", null=True),
+    text("pipeline", null=True),
+    text("kind"),
+    text("model", null=True),
+    text("variant", null=True),
+    text("outcome"),
+    text("source"),
+    instant("started_at"),
+    instant("ended_at"),
+    instant("accepted_at"),
+    text("principal"),
     Column("self_reported", Boolean, nullable=False),
     Column("charged", Boolean, nullable=False),
     Column("budgets", Json, nullable=False),
@@ -233,6 +162,7 @@ records: Final = Table(
     PrimaryKeyConstraint("tenant", "record_id"),
     Index(None, "tenant", "started_at", "record_id"),
     Index(None, "tenant", "run_uid"),
+    Index(None, "tenant", "cluster", "root_uid"),
     Index(None, "tenant", "kind", "model", "started_at"),
 )
 """Efficiency records as they were sent; ``budgets`` names those that they were charged to."""
@@ -240,23 +170,23 @@ records: Final = Table(
 record_slices: Final = Table(
     "record_slices",
     metadata,
-    _tenant(),
-    _text("record_id"),
-    _text("device_uuid"),
-    _text("boundary"),
-    _instant("quarter"),
-    _text("gpu_model"),
-    _whole("gpu_ns"),
-    _whole("missing_ns"),
-    _whole("energy_mj", null=True),
-    _whole("carbon_location_ug", null=True),
-    _whole("carbon_market_ug", null=True),
-    _whole("cost_micros", null=True),
-    _text("currency", null=True),
-    _text("site_rate", null=True),
-    _text("location_rate", null=True),
-    _text("market_rate", null=True),
-    _text("price_rate", null=True),
+    tenant(),
+    text("record_id"),
+    text("device_uuid"),
+    text("boundary"),
+    instant("quarter"),
+    text("gpu_model"),
+    whole("gpu_ns"),
+    whole("missing_ns"),
+    whole("energy_mj", null=True),
+    whole("carbon_location_ug", null=True),
+    whole("carbon_market_ug", null=True),
+    whole("cost_micros", null=True),
+    text("currency", null=True),
+    text("site_rate", null=True),
+    text("location_rate", null=True),
+    text("market_rate", null=True),
+    text("price_rate", null=True),
     PrimaryKeyConstraint("tenant", "record_id", "device_uuid", "boundary", "quarter"),
 )
 """A record's energy by device and UTC quarter-hour, priced. The rates are ids of rows of ``rates``; NULL is unknown."""
@@ -264,12 +194,12 @@ record_slices: Final = Table(
 rates: Final = Table(
     "rates",
     metadata,
-    _tenant(),
-    _text("rate_id"),
-    _text("kind"),
-    _text("identity"),
-    _text("set_id"),
-    _instant("recorded_at"),
+    tenant(),
+    text("rate_id"),
+    text("kind"),
+    text("identity"),
+    text("set_id"),
+    instant("recorded_at"),
     Column("body", Json, nullable=False),
     PrimaryKeyConstraint("tenant", "rate_id"),
     UniqueConstraint("tenant", "kind", "identity"),
@@ -279,15 +209,52 @@ rates: Final = Table(
 entries: Final = Table(
     "entries",
     metadata,
-    _tenant(),
-    _text("writer_id"),
-    _whole("writer_epoch"),
-    _whole("writer_seq"),
-    _text("type"),
-    _text("fact_id"),
-    _instant("recorded_at"),
+    tenant(),
+    text("writer_id"),
+    whole("writer_epoch"),
+    whole("writer_seq"),
+    text("type"),
+    text("fact_id"),
+    instant("recorded_at"),
     Column("leaf_hash", LargeBinary, nullable=False),
     Column("data", LargeBinary, nullable=False),
     PrimaryKeyConstraint("tenant", "writer_id", "writer_epoch", "writer_seq"),
 )
 """The log, unsequenced: canonical envelopes and the hashes of their leaves."""
+
+exceptions: Final = Table(
+    "exceptions",
+    metadata,
+    tenant(),
+    text("exception_id"),
+    text("namespace"),
+    Column("budgets", Json, nullable=False),
+    *amounts("amount"),
+    text("currency", null=True),
+    text("reason"),
+    text("ticket", null=True),
+    text("requested_by"),
+    instant("requested_at"),
+    instant("expires_at"),
+    text("approved_by", null=True),
+    instant("approved_at", null=True),
+    PrimaryKeyConstraint("tenant", "exception_id"),
+)
+"""What somebody asked for beyond a limit, and who else approved it."""
+
+grants: Final = Table(
+    "grants",
+    metadata,
+    tenant(),
+    text("exception_id"),
+    text("budget"),
+    instant("period_start"),
+    text("namespace"),
+    *amounts("granted"),
+    *amounts("used"),
+    instant("expires_at"),
+    instant("expired_at", null=True),
+    PrimaryKeyConstraint("tenant", "exception_id", "budget", "period_start"),
+    Index(None, "tenant", "budget", "period_start"),
+)
+"""An approved exception on one budget and period; at expiry the used part stays."""

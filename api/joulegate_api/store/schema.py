@@ -1,0 +1,8 @@
+"""Every table that the program knows, in one place for the check against the migrations."""
+
+from __future__ import annotations
+
+from joulegate_api.store import meter_tables, tables
+from joulegate_api.store.columns import metadata
+
+__all__ = ["metadata", "meter_tables", "tables"]
