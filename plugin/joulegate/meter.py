@@ -135,7 +135,7 @@ class Meter:
 class _Channel:
     """One device: its thread, its curve and the lock between them."""
 
-    def __init__(  # noqa: PLR0913 - made in one place
+    def __init__(
         self, reader: GpuReader, device: Device, interval_ns: int, clock: Clock, stop: threading.Event
     ) -> None:
         self.device = device

@@ -72,20 +72,27 @@ class Instrument:
     """What is known about the thing that measures, before it is read.
 
     ``limit_mw`` is the enforced power limit; ``max_gap_ns`` is how long the
-    integral of power may go without a reading.
+    integral of power may go without a reading; ``lag_ns`` replaces the sensor's lag
+    where it is not certain which sensor it is.
     """
 
     sensor: Sensor
     limit_mw: int | None = None
     calibration: Calibration | None = None
     max_gap_ns: int = 3 * NS_PER_SECOND
+    lag_ns: int | None = None
+
+    @property
+    def power_lag_ns(self) -> int:
+        """How far readings of power trail."""
+        return self.sensor.lag_ns if self.lag_ns is None else self.lag_ns
 
 
 class EnergyCurve:
     """E(t) of one device. ``add`` readings in order of time; ``close`` after the last."""
 
     def __init__(self, instrument: Instrument, capacity: int = 1 << 17) -> None:
-        """Start empty; beyond ``capacity`` knots the older half is thinned."""
+        """Start empty; at ``capacity`` knots the older half is thinned."""
         self.instrument = instrument
         self.flags: set[str] = set()
         self.pieces: list[Piece] = []
@@ -98,6 +105,7 @@ class EnergyCurve:
         self._previous: Reading | None = None
         self._fill_twice: int | None = 0
         self._rest = 0
+        self._read_ns = self._reads = 0
 
     # -- building ---------------------------------------------------------------------------
 
@@ -119,7 +127,7 @@ class EnergyCurve:
         else:
             self._extend_by_counter(reading, self._anchor, reading.counter_mj - self._anchor.counter_mj)
         self._previous = reading
-        if len(self._times) > self._capacity:
+        if len(self._times) >= self._capacity:
             self._thin()
 
     def close(self) -> None:
@@ -127,10 +135,9 @@ class EnergyCurve:
         last = self._previous
         if last is None or not self._times or last.at_ns <= self._times[-1]:
             return
-        if self._anchor is not last:  # a counter that has not moved since
-            if last.at_ns - self._times[-1] > _STUCK_NS:
-                self._extend_by_power(last, "counter_stuck")
-                return
+        if self._anchor is not last and last.at_ns - self._times[-1] > _STUCK_NS:  # a counter that has not moved
+            self._extend_by_power(last, "counter_stuck")
+            return
         beyond = last.at_ns - self._times[-1]
         power = self._rate_uj(len(self._times) - 1)
         self._knot(last.at_ns, power[0] * beyond // power[1], self.pieces[-1].how if self.pieces else How.GAP, "")
@@ -155,6 +162,8 @@ class EnergyCurve:
             self._fill_twice = None
         else:
             self._fill_twice += (first + second) * elapsed
+            self._read_ns += elapsed
+            self._reads += 1
 
     def _take(self, reading: Reading) -> None:
         self._anchor = reading
@@ -172,7 +181,7 @@ class EnergyCurve:
                 seen = min(seen, reading.at_ns - self._previous.at_ns)
             stands_for = reading.at_ns - seen // 2
         else:
-            stands_for = reading.at_ns - self.instrument.sensor.lag_ns
+            stands_for = reading.at_ns - self.instrument.power_lag_ns
         return stands_for if not self._times else max(stands_for, self._times[-1] + 1)
 
     def _extend_by_counter(self, reading: Reading, anchor: Reading, delta_mj: int) -> None:
@@ -281,6 +290,19 @@ class EnergyCurve:
                 yield begin, end, piece
         if end_ns > last:
             yield max(last, start_ns), end_ns, Piece(last, How.GAP, "after_last_reading")
+
+    @property
+    def power_spacing_ns(self) -> int:
+        """The mean time between two readings of power, gaps left out; 0 where there are fewer than two."""
+        return self._read_ns // self._reads if self._reads else 0
+
+    def knot_spacing(self, start_ns: int, end_ns: int) -> int:
+        """The mean distance in ns of the knots between two instants, gaps left out; 0 where there are none."""
+        known = [
+            (begin, end) for begin, end, piece in self.pieces_between(start_ns, end_ns) if piece.how is not How.GAP
+        ]
+        knots = sum(bisect_right(self._times, end) - bisect_left(self._times, begin) for begin, end in known)
+        return sum(end - begin for begin, end in known) // knots if knots else 0
 
     def knot_spacing_at(self, at_ns: int) -> int:
         """The distance in ns of the two knots around an instant; 0 where there are none."""

@@ -27,6 +27,7 @@ __all__ = [
     "Reading",
     "Segment",
     "Uncertainty",
+    "interval",
     "measure",
     "measure_readings",
 ]
@@ -134,17 +135,13 @@ def measure(
     if curve.instrument.calibration is not None:
         flags.add("calibrated")
     if covered_ns == 0:
-        return Measurement(
-            None, duration_ns, Method.NOT_MEASURED, boundary, 0.0, None, segments, tuple(sorted(flags))
-        )
+        return Measurement(None, duration_ns, Method.NOT_MEASURED, boundary, 0.0, None, segments, tuple(sorted(flags)))
     hows = {piece.how for _, _, piece in pieces} - {How.GAP}
     method = methods.both if len(hows) > 1 else methods.counter if How.COUNTER in hows else methods.power
     energy_mj = curve.energy_at(end_ns) - curve.energy_at(start_ns)
     uncertainty = _uncertainty(curve, start_ns, end_ns, energy_mj, duration_ns - covered_ns)
     coverage = covered_ns / duration_ns
-    return Measurement(
-        energy_mj, duration_ns, method, boundary, coverage, uncertainty, segments, tuple(sorted(flags))
-    )
+    return Measurement(energy_mj, duration_ns, method, boundary, coverage, uncertainty, segments, tuple(sorted(flags)))
 
 
 def measure_readings(
@@ -173,22 +170,41 @@ def _uncertainty(curve: EnergyCurve, start_ns: int, end_ns: int, energy_mj: int,
     """Parts and interval of one window; see :mod:`joulegate.core.uncertainty`."""
     instrument = curve.instrument
     sensor = instrument.sensor
-    context_ns = COHERENCE_PERIODS * sensor.period_ns
-    spacing_ns = max(sensor.period_ns, curve.knot_spacing_at((start_ns + end_ns) // 2))
-    powers = curve.powers(start_ns - context_ns // 2, end_ns + context_ns // 2, spacing_ns)
-    inside = curve.powers(start_ns, end_ns, spacing_ns) or powers
-    limit_mw = instrument.limit_mw or ceil(max(powers, default=0.0) * 2)
+    context_ns = COHERENCE_PERIODS * sensor.period_ns // 2
+    counted = any(piece.how is How.COUNTER for _, _, piece in curve.pieces_between(start_ns, end_ns))
+    spacing_ns = max(sensor.period_ns, curve.knot_spacing(start_ns, end_ns))
+    powers = curve.powers(start_ns - context_ns, end_ns + context_ns, spacing_ns)
+    # A counter adds up every refresh, however seldom it is read.
+    seen = sensor.window_ns / (sensor.period_ns if counted else max(sensor.period_ns, curve.power_spacing_ns))
+    limit_mw = instrument.limit_mw or ceil(2 * max(powers, default=0.0))
     parts = Parts(
         gain_mj=gain_part(energy_mj, calibrated=instrument.calibration is not None),
-        duty_mj=duty_part(powers, spacing_ns, end_ns - start_ns, sensor),
+        duty_mj=duty_part(powers, spacing_ns, end_ns - start_ns, seen),
         edge_mj=edge_part(
-            inside[0] if inside else 0.0,
-            inside[-1] if inside else 0.0,
-            max(sensor.period_ns, curve.knot_spacing_at(start_ns)) // 2,
-            max(sensor.period_ns, curve.knot_spacing_at(end_ns)) // 2,
+            *_edge(curve, max(start_ns, curve.known_from_ns or start_ns)),
+            *_edge(curve, min(end_ns, curve.known_until_ns or end_ns)),
         ),
         gap_mj=gap_part(gap_ns, limit_mw),
     )
+    return interval(energy_mj, parts)
+
+
+def _edge(curve: EnergyCurve, at_ns: int) -> tuple[tuple[float, int], tuple[float, int]]:
+    """What an edge may be wrong by: power there x half a refresh, change there x an eighth of a long window.
+
+    A mean over a window that is centred on the edge misplaces a step of power by at most an
+    eighth of the window's length, at the edge itself.
+    """
+    sensor = curve.instrument.sensor
+    spacing_ns = max(sensor.period_ns, curve.knot_spacing_at(at_ns))
+    reach_ns = max(sensor.window_ns, spacing_ns)
+    near = curve.powers(at_ns - reach_ns, at_ns + reach_ns, spacing_ns) or [0.0]
+    beyond_ns = max(0, sensor.window_ns - sensor.period_ns)
+    return (max(near), spacing_ns // 2), (max(near) - min(near), beyond_ns // 8)
+
+
+def interval(energy_mj: int, parts: Parts) -> Uncertainty:
+    """The interval around a figure; what was drawn in gaps is never less than nothing, so it lies above."""
     half = parts.combined()
     middle = energy_mj + parts.gap_mj
     return Uncertainty(

@@ -120,6 +120,9 @@ def sensor_of_model(model: str) -> tuple[Sensor, bool]:
     return WIDEST, False
 
 
+_LEAST_GAIN: Final = Fraction(1, 2)
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """One board against an external meter: reading = ``gain`` x true + ``offset_mw``.
@@ -134,8 +137,8 @@ class Calibration:
 
     def __post_init__(self) -> None:
         """Refuse a gain that no board has: a swapped or misplaced figure."""
-        if not Fraction(1, 2) <= self.gain <= 2:
-            raise InvalidInputError(f"a gain of {float(self.gain):g} is outside 0.5..2", "calibration")
+        if not _LEAST_GAIN <= self.gain <= 1 / _LEAST_GAIN:
+            raise InvalidInputError(f"a gain of {float(self.gain):g} is outside 0.5 to 2", "calibration")
 
     def true_energy(self, energy: int, duration_ns: int, units_per_mws: int) -> int:
         """Energy that was drawn where the sensor shows ``energy``; never below zero.

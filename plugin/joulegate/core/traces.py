@@ -7,18 +7,20 @@ A trace is CSV with a header: ``t_ms`` from any origin, then any of ``power_mw``
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from itertools import pairwise
 from statistics import median
 from typing import Final
 
 from joulegate.core.curve import EnergyCurve, Instrument, Reading
 from joulegate.core.errors import InvalidInputError
-from joulegate.core.metering import NVML, Measurement, measure
+from joulegate.core.metering import NVML, Measurement, interval, measure
 from joulegate.core.sensors import NS_PER_MS, SENSORS, Calibration, Sensor
+from joulegate.core.uncertainty import Parts
 
 COLUMNS: Final = ("energy_mj", "instant_mw", "power_mw", "average_mw", "default_mw")
 """The columns that can be measured, the one to be preferred first."""
@@ -33,7 +35,11 @@ _LARGEST: Final[Mapping[str, int]] = {
 }
 """Beyond these a value is a mistake of unit: 3,000 years, 317 years of a megawatt, 10 kW from one board."""
 
+_NAMED: Final = ("instant_mw", "average_mw")
+_UNNAMED: Final = ("power_mw", "default_mw")
+_NUMBER: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
 _LONGEST_NUMBER: Final = 30
+_FEWEST: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,7 @@ def parse_trace(text: str, name: str) -> Trace:
         times.append(time_ns)
         for column in known:
             values[column].append(_whole(row[column], column, 1, place))
-    if len(times) < 2:
+    if len(times) < _FEWEST:
         raise InvalidInputError("at least two readings are needed", f"{name}:{number}")
     return Trace(name, tuple(times), {column: tuple(values[column]) for column in known})
 
@@ -105,12 +111,9 @@ def _whole(cell: str, column: str, units: int, place: str) -> int:
     if not cell:
         raise InvalidInputError(f"{column} is missing", place)
     shown = cell[:_LONGEST_NUMBER]
-    try:
-        number = Decimal(cell)
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if len(cell) > _LONGEST_NUMBER or not number.is_finite():
+    if len(cell) > _LONGEST_NUMBER or not _NUMBER.fullmatch(cell):
         raise InvalidInputError(f"{column} is {shown!r}, not a number", place)
+    number = Decimal(cell)
     if number < 0 and column != "t_ms":
         raise InvalidInputError(f"{column} is {shown}, negative", place)
     if abs(number) > _LARGEST[column]:
@@ -120,15 +123,16 @@ def _whole(cell: str, column: str, units: int, place: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class TraceMeasurement:
-    """A measurement, and the sensor by which it was judged; ``assumed`` where nobody named it."""
+    """A measurement, the sensor by which it was judged (``assumed`` where nobody named it), the lag put right."""
 
     measurement: Measurement
     column: str
     sensor: Sensor
+    lag_ns: int
     assumed: bool
 
 
-def measure_trace(  # noqa: PLR0913 - the options of one command
+def measure_trace(
     text: str,
     name: str,
     *,
@@ -140,10 +144,12 @@ def measure_trace(  # noqa: PLR0913 - the options of one command
 ) -> TraceMeasurement:
     """Measure a window of a trace; without bounds all of it.
 
-    Without ``sensor`` the update period is inferred from the trace, every sensor
-    of about that period is tried, and the measurement with the widest interval is
-    given. Raises :class:`InvalidInputError` for a trace that cannot be read and a
-    window that is empty.
+    Without ``sensor`` the update period is inferred from the trace and every
+    sensor of about that period is tried. The one with the widest interval is
+    given. Time is put right by the middle of their lags, and the edge part holds
+    what the window would hold at the ends of them. Raises
+    :class:`InvalidInputError` for a trace that cannot be read and a window that
+    is empty.
     """
     trace = parse_trace(text, name)
     chosen = trace.column(column)
@@ -152,15 +158,39 @@ def measure_trace(  # noqa: PLR0913 - the options of one command
     if end_ns <= start_ns:
         raise InvalidInputError(f"the window from {start_ns / 1e6:g} to {end_ns / 1e6:g} ms is empty", name)
     readings = list(_readings(trace, chosen))
-    sensors = [sensor] if sensor else candidates(trace, chosen)
-    tried = []
-    for candidate in sensors:
-        curve = EnergyCurve(_instrument(trace, candidate, calibration))
+    fitting = [sensor] if sensor else candidates(trace, chosen)
+    lags = sorted(candidate.lag_ns for candidate in fitting)
+    lag_ns = (lags[0] + lags[-1]) // 2
+    tried: list[TraceMeasurement] = []
+    for candidate in fitting:
+        curve = EnergyCurve(_instrument(trace, candidate, calibration, lag_ns))
         for reading in readings:
             curve.add(reading)
         curve.close()
-        tried.append(TraceMeasurement(measure(curve, start_ns, end_ns, NVML), chosen, candidate, sensor is None))
-    return max(tried, key=_width)
+        found = _allow_for_lag(curve, measure(curve, start_ns, end_ns, NVML), start_ns, end_ns, lags[-1] - lag_ns)
+        tried.append(TraceMeasurement(found, chosen, candidate, lag_ns, sensor is None))
+    return _said(max(tried, key=_width))
+
+
+def _allow_for_lag(curve: EnergyCurve, found: Measurement, start_ns: int, end_ns: int, doubt_ns: int) -> Measurement:
+    """Widen the edges by what the window would hold if the lag were ``doubt_ns`` more or less."""
+    parts = found.uncertainty
+    if parts is None or found.energy_mj is None or doubt_ns == 0:
+        return found
+    moved = [curve.energy_at(end_ns + by) - curve.energy_at(start_ns + by) for by in (-doubt_ns, doubt_ns)]
+    edge_mj = parts.edge_mj + max(abs(energy_mj - found.energy_mj) for energy_mj in moved)
+    return replace(
+        found, uncertainty=interval(found.energy_mj, Parts(parts.gain_mj, parts.duty_mj, edge_mj, parts.gap_mj))
+    )
+
+
+def _said(result: TraceMeasurement) -> TraceMeasurement:
+    """With flags for what was assumed and corrected."""
+    found = result.measurement
+    if found.energy_mj is None:
+        return result
+    more = {"lag_corrected", "sensor_assumed"} if result.assumed else {"lag_corrected"}
+    return replace(result, measurement=replace(found, flags=tuple(sorted(more.union(found.flags)))))
 
 
 def _width(tried: TraceMeasurement) -> int:
@@ -184,28 +214,45 @@ def _readings(trace: Trace, chosen: str) -> Iterator[Reading]:
         )
 
 
-def _instrument(trace: Trace, sensor: Sensor, calibration: Calibration | None) -> Instrument:
+def _instrument(trace: Trace, sensor: Sensor, calibration: Calibration | None, lag_ns: int) -> Instrument:
     spacing = median(b - a for a, b in pairwise(trace.times_ns))
-    return Instrument(sensor, None, calibration, 3 * max(int(spacing), sensor.period_ns))
+    max_gap_ns = 3 * max(int(spacing), sensor.period_ns)
+    return Instrument(sensor, None, calibration, max_gap_ns, lag_ns)
 
 
 def candidates(trace: Trace, column: str) -> list[Sensor]:
-    """The sensors that may be behind a column, by its name and by how often its value changes."""
+    """The sensors that may be behind a column: by its name, its twin, and how often and how fast it changes."""
+    averaged = SENSORS["average-1s"]
+    values = trace.columns[column]
+    if column in _UNNAMED:  # NVML's default is one of the two others, by driver and board
+        column = next((twin for twin in _NAMED if _same(values, trace.columns.get(twin, ()))), column)
     if column == "average_mw":
-        return [SENSORS["average-1s"]]
-    fitting = [s for s in SENSORS.values() if column in ("power_mw", "default_mw") or s.name != "average-1s"]
-    period_ns = update_period(trace.times_ns, trace.columns[column])
+        return [averaged]
+    may_average = column in _UNNAMED and not _jumps(values)
+    fitting = [sensor for sensor in SENSORS.values() if may_average or sensor is not averaged]
+    period_ns = update_period(trace.times_ns, values)
     spacing_ns = median(b - a for a, b in pairwise(trace.times_ns))
     if period_ns is None or spacing_ns > period_ns / 2:  # read too seldom to see the refreshes
         return fitting
-    nearest = min(fitting, key=lambda s: abs(s.period_ns - period_ns)).period_ns
-    return [s for s in fitting if s.period_ns == nearest]
+    nearest = min(fitting, key=lambda sensor: abs(sensor.period_ns - period_ns)).period_ns
+    return [sensor for sensor in fitting if sensor.period_ns == nearest]
+
+
+def _same(values: Sequence[int], others: Sequence[int]) -> bool:
+    """Whether two columns are one reading, taken microseconds apart: a refresh may fall between."""
+    equal = sum(a == b for a, b in zip(values, others, strict=False))
+    return equal * 10 >= len(values) * 9
+
+
+def _jumps(values: Sequence[int]) -> bool:
+    """Whether one refresh makes 40 % of the range: a mean over ten refreshes would need four times the range."""
+    return max(abs(b - a) for a, b in pairwise(values)) * 5 > 2 * (max(values) - min(values)) > 0
 
 
 def update_period(times_ns: Sequence[int], values: Iterable[int]) -> int | None:
     """The usual time between two changes of a value in ns; None where it changes less than twice."""
     changes = [time for time, (a, b) in zip(times_ns[1:], pairwise(values), strict=True) if a != b]
-    return int(median(b - a for a, b in pairwise(changes))) if len(changes) > 2 else None
+    return int(median(b - a for a, b in pairwise(changes))) if len(changes) > _FEWEST else None
 
 
 def as_json(result: TraceMeasurement) -> dict[str, object]:
@@ -244,6 +291,6 @@ def as_json(result: TraceMeasurement) -> dict[str, object]:
             "assumed": result.assumed,
             "period_ns": str(sensor.period_ns),
             "window_ns": str(sensor.window_ns),
-            "lag_ns": str(sensor.lag_ns),
+            "lag_ns": str(result.lag_ns),
         },
     }

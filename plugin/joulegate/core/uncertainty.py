@@ -15,7 +15,6 @@ from itertools import accumulate, pairwise
 from math import ceil, hypot, sqrt
 from typing import Final
 
-from joulegate.core.sensors import Sensor
 from joulegate.core.units import NS_PER_SECOND
 
 CONFIDENCE: Final = "0.95"
@@ -40,6 +39,12 @@ A load that repeats about once a refresh looks slow to a sensor that does not
 look all the time (aliasing). To look slower than this many refreshes it would
 have to keep its own period to within a hundredth for as long.
 """
+
+_FEWEST_CROSSINGS: Final = 3
+"""A stretch that passes its mean less often than this has shown less than one and a half swings of a beat."""
+
+_REACH: Final = 2
+"""A real step is over within twice as many looks; boards change their clocks within 0.1-0.3 s (SC24, rise times)."""
 
 _NORMAL: Final = 1.96
 _STUDENT: Final = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
@@ -71,62 +76,79 @@ def gain_part(energy_mj: int, *, calibrated: bool) -> int:
     return ceil(energy_mj * (GAIN_CALIBRATED if calibrated else GAIN))
 
 
-def duty_part(powers_mw: Sequence[float], spacing_ns: int, duration_ns: int, sensor: Sensor) -> int:
+def duty_part(powers_mw: Sequence[float], spacing_ns: int, duration_ns: int, seen: float) -> int:
     """Time between the sensor's looks; nothing where the looks meet.
 
     ``powers_mw`` are successive looks, ``spacing_ns`` apart, in the window and,
-    where there are readings, around it. Two ways in which unseen power may
+    where there are readings, around it; ``seen`` is the share of time that they
+    cover. Two ways in which unseen power may
     differ from seen power, both judged from what was seen:
 
     * fast and irregular: successive looks differ, and the mean of n of them errs
       by Student's t x s / sqrt(n), less the share that was seen (sampling without
       replacement);
     * fast and regular: the load beats with the sensor, and what looks like a slow
-      swing is the load's shape drawn out. The mean over a window then errs by
-      at most the swing of the cumulated deviation, over the window's length. A
-      slow swing that is real errs by far less; the two cannot be told apart, so
-      the larger is taken. A real step can be: it is over within a look or two,
-      while a drawn-out one takes at least the share W/T of a beat.
+      swing is the load's shape drawn out. The energy then errs by at most the
+      swing of the cumulated deviation from the mean; where less than one and a
+      half swings were seen, by as much as power was from its mean. A slow swing
+      that is real errs by far less; the two cannot be told apart, so the larger
+      is taken. A real step can be: it is over within a few looks, while a drawn
+      out one takes at least the share W/T of a beat.
     """
-    unseen = 1 - sensor.window_ns / max(spacing_ns, sensor.period_ns)
+    unseen = 1 - seen
     if unseen <= 0 or duration_ns <= 0:
         return 0
-    if len(powers_mw) < 2:
-        return ceil(max(powers_mw, default=0) * duration_ns / NS_PER_SECOND)
+    if not any(powers_mw[1:]):  # one look, or none, says nothing about the rest
+        return ceil(sum(powers_mw) * duration_ns / NS_PER_SECOND)
     looks = max(duration_ns / spacing_ns, 1.0)
     spread = sqrt(sum((b - a) ** 2 for a, b in pairwise(powers_mw)) / (2 * (len(powers_mw) - 1)))
-    fast_mw = student(round(looks)) * spread * sqrt(unseen / looks)
-    swings = [_swing(stretch, spacing_ns, duration_ns) for stretch in _stretches(powers_mw)]
-    slow_mw = sqrt(unseen) * max(swings)
-    return ceil(hypot(fast_mw, slow_mw) * duration_ns / NS_PER_SECOND)
+    fast = student(round(looks)) * spread * sqrt(unseen * looks)
+    slow = [_swing(stretch, looks) for stretch in _stretches(powers_mw)]
+    return ceil(hypot(fast, *slow) * spacing_ns / NS_PER_SECOND)
 
 
 def _stretches(powers: Sequence[float]) -> list[Sequence[float]]:
-    """Cut at real steps, and at the longest time that a beat can last."""
-    cuts = [0]
-    for index in range(3, len(powers) - 4):
-        step = abs(powers[index + 1] - powers[index - 1])
-        around = max(abs(powers[index - 1] - powers[index - 3]), abs(powers[index + 3] - powers[index + 1]))
-        if step > 2 * around and index - cuts[-1] >= 3 or index - cuts[-1] >= COHERENCE_PERIODS:
-            cuts.append(index)
-    return [powers[a:b] for a, b in pairwise([*cuts, len(powers)])]
+    """Cut at real steps, which belong to neither side, and at the longest time that a beat can last."""
+    stretches, begin, index = [], 0, 0
+    while index < len(powers):
+        if _REACH <= index < len(powers) - _REACH and _is_step(powers, index):
+            stretches.append(powers[begin : index - 1])
+            begin = index + _REACH
+            index += _REACH + 1
+        elif index - begin >= COHERENCE_PERIODS:
+            stretches.append(powers[begin:index])
+            begin = index
+        index += 1
+    return [stretch for stretch in (*stretches, powers[begin:]) if stretch]
 
 
-def _swing(powers: Sequence[float], spacing_ns: int, duration_ns: int) -> float:
-    """The most by which a window's mean may miss the mean of a stretch, in mW."""
+def _is_step(powers: Sequence[float], index: int) -> bool:
+    """Whether power changes for good within four looks around ``index``, and hardly before and after."""
+    first, last = index - _REACH, index + _REACH
+    step = abs(powers[last] - powers[first])
+    before = abs(powers[first] - powers[max(first - 3, 0)])
+    after = abs(powers[min(last + 3, len(powers) - 1)] - powers[last])
+    return step > 3 * max(before, after)
+
+
+def _swing(powers: Sequence[float], looks: float) -> float:
+    """The most by which a stretch may miss its true mean, in power times looks."""
     mean = sum(powers) / len(powers)
+    furthest = max(abs(power - mean) for power in powers) * min(looks, len(powers))
+    crossings = sum((a < mean) != (b < mean) for a, b in pairwise(powers))
+    if crossings < _FEWEST_CROSSINGS:
+        return furthest
     cumulated = [0.0, *accumulate(power - mean for power in powers)]
-    furthest = max(abs(power - mean) for power in powers)
-    return min((max(cumulated) - min(cumulated)) * spacing_ns / duration_ns, furthest)
+    return min(max(cumulated) - min(cumulated), furthest)
 
 
-def edge_part(start_mw: float, end_mw: float, start_ns: int, end_ns: int) -> int:
-    """The two ends of a window fall between readings.
+def edge_part(*edges: tuple[float, int]) -> int:
+    """The ends of a window fall between readings.
 
-    ``start_ns`` and ``end_ns`` are half the time that each end cannot be placed
-    within, at the power there; the two err independently.
+    Each edge is the power there in mW and half the time in ns that it cannot be
+    placed within; edges err independently.
     """
-    return ceil(hypot(start_mw * start_ns, end_mw * end_ns) / NS_PER_SECOND)
+    return ceil(hypot(*(power * half for power, half in edges)) / NS_PER_SECOND)
 
 
 def gap_part(gap_ns: int, limit_mw: int) -> int:

@@ -48,7 +48,8 @@ def visible(devices: tuple[Device, ...], selection: str | None) -> tuple[Device,
         fitting = [
             device
             for device in devices
-            if (word.isdigit() and device.index == int(word)) or (word.startswith("GPU-") and device.uuid.startswith(word))
+            if (word.isdigit() and device.index == int(word))
+            or (word.startswith("GPU-") and device.uuid.startswith(word))
         ]
         if len(fitting) != 1:
             break

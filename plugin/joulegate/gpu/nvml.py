@@ -77,7 +77,7 @@ class NvmlReader:
         flags = () if known else ("sensor_assumed",)
         return Device(uuid, model, index, limit, sensor, flags)
 
-    def _ask(self, function: str, handle: Any) -> Any:
+    def _ask(self, function: str, handle: Any) -> Any:  # noqa: ANN401 -- pynvml has no types
         """What an optional call says, None where this driver or GPU does not have it."""
         try:
             return getattr(self._nvml, function)(handle)
@@ -96,7 +96,7 @@ class NvmlReader:
         counter, instant, average, module = (_number(value) for value in values)
         return Reading(at_ns, counter, module if instant is None else instant, average)
 
-    def _handle(self, uuid: str) -> Any:
+    def _handle(self, uuid: str) -> Any:  # noqa: ANN401 -- pynvml has no types
         """The handle of a GPU; looked for again after it was lost."""
         with self._lock:
             if uuid not in self._handles:
@@ -127,7 +127,7 @@ class NvmlReader:
         self.close()
 
 
-def _number(value: Any) -> int | None:
+def _number(value: Any) -> int | None:  # noqa: ANN401 -- pynvml has no types
     """A field's whole number, None where its own return code is not success."""
     if value.nvmlReturn != _SUCCESS:
         return None

@@ -66,7 +66,7 @@ def whole_periods(powers: Sequence[int]) -> tuple[int, int]:
         elif power >= upper and below:
             rises.append(index)
             below = False
-    if len(rises) < 2:
+    if len(rises) <= 1:
         raise InvalidInputError("the recording has no load that repeats")
     return rises[0], rises[-1]
 
@@ -77,7 +77,7 @@ class ReplayReader:
     source = "replayed"
     methods = REPLAYED
 
-    def __init__(  # noqa: PLR0913 - a board is described by this much
+    def __init__(
         self, loop: Loop, key: str, uuid: str, model: str, sensor: Sensor, clock: Callable[[], int] = boottime_ns
     ) -> None:
         """Start at the phase that ``key`` decides."""

@@ -1,0 +1,1 @@
+"""Measurements of Joulegate, run from the checkout; not part of the distribution."""
