@@ -106,7 +106,8 @@ def _x_scale(points: Sequence[Point]) -> tuple[_Scale, list[float]]:
         bottom, top = 10.0 ** floor(log10(low)), 10.0 ** ceil(log10(high))
         ticks = [10.0**power * step for power in range(floor(log10(low)), ceil(log10(high)) + 1) for step in (1, 2, 5)]
         inside = [tick for tick in ticks if bottom <= tick <= top]
-        return _Scale(bottom, top, _PLOT.left, _PLOT.right, is_log=True), inside if len(inside) <= _MOST_TICKS else inside[::3]
+        shown = inside if len(inside) <= _MOST_TICKS else inside[::3]
+        return _Scale(bottom, top, _PLOT.left, _PLOT.right, is_log=True), shown
     ticks = _nice_ticks(0.0, high * 1.08)
     return _Scale(0.0, max(high * 1.08, ticks[-1]), _PLOT.left, _PLOT.right, is_log=False), ticks
 
