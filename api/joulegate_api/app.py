@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic.json_schema import GenerateJsonSchema
 
 import joulegate
-from joulegate_api import budgets, errors, metrics, predictions, rates, records, sessions
+from joulegate_api import budgets, comparisons, errors, metrics, predictions, rates, records, sessions
 from joulegate_api.admission import routes as admission
 from joulegate_api.auth import Tokens
 from joulegate_api.bodies import SCHEMAS, Body
@@ -23,7 +23,13 @@ from joulegate_api.history import History
 from joulegate_api.settings import Settings
 from joulegate_api.store import Store
 
-BODIES: Final[tuple[Body[Any], ...]] = (records.RECORD, rates.FACTORS, rates.PRICES, rates.SITES)
+BODIES: Final[tuple[Body[Any], ...]] = (
+    records.RECORD,
+    rates.FACTORS,
+    rates.PRICES,
+    rates.SITES,
+    comparisons.COMPARISON,
+)
 _PROBLEM: Final = {
     "description": "A problem document (RFC 9457) with a stable `code`.",
     "content": {"application/problem+json": {"schema": {"$ref": SCHEMAS + "Problem"}}},
@@ -33,6 +39,7 @@ _ROUTERS: Final = (
     budgets.router,
     rates.router,
     predictions.router,
+    comparisons.router,
     admission.router,
     sessions.router,
 )

@@ -93,7 +93,7 @@ def list_records(request: Request, parts: Parts, caller: Caller) -> JSONResponse
         since=query.since,
         until=query.until,
     )
-    page = parts.store.records.list(_visible(filters, caller, parts), query.cursor, query.limit)
+    page = parts.store.records.list(visible(filters, caller, parts), query.cursor, query.limit)
     return answer({"records": [record_json(stored) for stored in page.records], "cursor": page.cursor})
 
 
@@ -166,8 +166,8 @@ def _check_overlaps(device: DeviceUse, where: str) -> None:
                 raise InvalidInputError(f"intervals of {device.uuid} overlap", f"{where}.intervals")
 
 
-def _visible(filters: RecordFilters, caller: Principal, parts: Context) -> RecordFilters:
-    """The same filters, narrowed to what the caller may see."""
+def visible(filters: RecordFilters, caller: Principal, parts: Context) -> RecordFilters:
+    """The filters narrowed to what the caller may see; raises :class:`NotPermittedError` where that is nothing."""
     if caller.sees_everything:
         return filters
     own = {grant.namespace for grant in caller.grants}

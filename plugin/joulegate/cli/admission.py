@@ -136,7 +136,7 @@ def _predicted(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     for name, unit in (("energy", Unit.MJ), ("carbon", Unit.UG), ("cost", Unit.MICROS)):
         part = found.get(name) or {}
         for quantile in ("p50", "p90"):
-            value = part.get(quantile)
+            value = part.get(f"{quantile}_{unit.value}")
             text = display.amount(None if value is None else int(value), unit, part.get("currency"), display.NOT_PRICED)
             rows.append((f"{name} {quantile}", text))
     return [*rows, ("basis", f"{found['basis']}, {found['n']} runs"), ("detail", str(found.get("detail") or ""))]
