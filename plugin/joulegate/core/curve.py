@@ -138,9 +138,21 @@ class EnergyCurve:
         if self._anchor is not last and last.at_ns - self._times[-1] > _STUCK_NS:  # a counter that has not moved
             self._extend_by_power(last, "counter_stuck")
             return
-        beyond = last.at_ns - self._times[-1]
-        power = self._rate_uj(len(self._times) - 1)
-        self._knot(last.at_ns, power[0] * beyond // power[1], self.pieces[-1].how if self.pieces else How.GAP, "")
+        how = self.pieces[-1].how if self.pieces else How.GAP
+        beyond_ns = last.at_ns - self._times[-1]
+        power_mw = self._last_shown_mw() if last.power_mw is None else last.power_mw
+        energy_uj = 0 if how is How.GAP else power_mw * beyond_ns // _MW_PER_UJ_PER_NS
+        self._knot(last.at_ns, energy_uj, how, "")
+
+    def _last_shown_mw(self) -> int:
+        """The mean power of the last refresh or more in mW, as the board shows it; never above 1.2 x the limit."""
+        limit_mw = 6 * (self.instrument.limit_mw or LIMIT_UNKNOWN_MW) // 5
+        since = max(bisect_right(self._times, self._times[-1] - self.instrument.sensor.period_ns) - 1, 0)
+        time_ns = self._times[-1] - self._times[since]
+        energy_uj = self._energies_uj[-1] - self._energies_uj[since]
+        if self.instrument.calibration is not None:
+            energy_uj = self.instrument.calibration.shown_energy(energy_uj, time_ns, UJ_PER_MJ)
+        return min(energy_uj * _MW_PER_UJ_PER_NS // time_ns, limit_mw) if time_ns else 0
 
     def _rate_uj(self, index: int) -> tuple[int, int]:
         """Energy and time of the piece of curve that ends at knot ``index``."""

@@ -140,14 +140,21 @@ class Calibration:
         if not _LEAST_GAIN <= self.gain <= 1 / _LEAST_GAIN:
             raise InvalidInputError(f"a gain of {float(self.gain):g} is outside 0.5 to 2", "calibration")
 
-    def true_energy(self, energy: int, duration_ns: int, units_per_mws: int) -> int:
-        """Energy that was drawn where the sensor shows ``energy``; never below zero.
+    def true_energy(self, energy: int, duration_ns: int, units_per_mj: int) -> int:
+        """Energy that was drawn where the sensor shows ``energy``; never below zero, rounded half even.
 
-        ``units_per_mws`` units make one milliwatt second (= one mJ); rounded half even.
+        ``energy`` is in any unit of which ``units_per_mj`` make one millijoule.
         """
-        offset = self.offset_mw * duration_ns * units_per_mws / NS_PER_SECOND
-        true = (energy - offset) / self.gain
+        true = (energy - self._offset(duration_ns, units_per_mj)) / self.gain
         return max(0, divide_half_even(true.numerator, true.denominator))
+
+    def shown_energy(self, energy: int, duration_ns: int, units_per_mj: int) -> int:
+        """The reverse of :meth:`true_energy`."""
+        shown = energy * self.gain + self._offset(duration_ns, units_per_mj)
+        return max(0, divide_half_even(shown.numerator, shown.denominator))
+
+    def _offset(self, duration_ns: int, units_per_mj: int) -> Fraction:
+        return self.offset_mw * duration_ns * units_per_mj / NS_PER_SECOND
 
 
 def parse_calibration(text: str) -> Calibration:

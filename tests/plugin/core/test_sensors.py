@@ -61,3 +61,4 @@ def test_a_calibration_is_exact() -> None:
 def test_the_true_energy_is_what_the_sensor_shows_less_offset_over_gain() -> None:
     calibration = Calibration(Fraction(95, 100), Fraction(2000))
     assert calibration.true_energy(287_000, 1_000_000_000, 1) == 300_000
+    assert calibration.shown_energy(300_000, 1_000_000_000, 1) == 287_000
