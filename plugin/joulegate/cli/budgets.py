@@ -120,8 +120,8 @@ def _amount(key: str) -> Column:
 _BALANCE: Final = (field("unit", "what"), *map(_amount, ("limit", "posted", "pending", "available", "debt")))
 
 
-def _limit(key: str, unit: str) -> Column:
-    return Column(f"{key} {unit}", lambda row: row["spec"]["limits"].get(f"{key}{unit}", "-"), is_number=True)
+def _limit(title: str, key: str) -> Column:
+    return Column(title, lambda row: row["spec"]["limits"].get(key, "-"), is_number=True)
 
 
 def _cost(row: Any) -> str:  # noqa: ANN401 -- JSON
@@ -138,8 +138,8 @@ _COLUMNS: Final = (
     Column("name", lambda row: row["metadata"]["name"]),
     Column("parent", lambda row: row["spec"].get("parent") or "-"),
     Column("period", _period),
-    _limit("energy", "Kwh"),
-    _limit("carbon", "Kg"),
+    _limit("energy kWh", "energyKwh"),
+    _limit("carbon kg", "carbonKg"),
     Column("cost", _cost, is_number=True),
     Column("enforcement", lambda row: row["spec"]["enforcement"]),
 )
