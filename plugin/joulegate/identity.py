@@ -95,9 +95,9 @@ def _output_paths(command: Sequence[str]) -> Iterator[str]:
     try:
         outputs = json.loads(_executor_input(command))["outputs"]
         for artifact_list in outputs.get("artifacts", {}).values():
-            yield from (artifact["uri"] for artifact in artifact_list["artifacts"])
-        yield outputs["outputFile"]
-    except (ValueError, KeyError, TypeError, AttributeError):
+            yield from (str(artifact["uri"]) for artifact in artifact_list["artifacts"])
+        yield str(outputs["outputFile"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return  # not KFP's, or of a form that we do not know: the run has another name then
 
 
