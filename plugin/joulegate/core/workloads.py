@@ -219,7 +219,7 @@ def _declared_ns(annotations: Mapping[str, str]) -> int | None:
 
 def _group(pod: Manifest, where: str, replicas: int) -> tuple[Group, ...]:
     """The one group of a pod template, or none where it asks for no accelerator."""
-    if pod.get("resourceClaims"):
+    if pod.get("resourceClaims") not in (None, []):
         raise Unresolved(f"{where}.resourceClaims refers to claims that only the cluster can resolve")
     boards = sum((_boards(name, count) for name, count in _of_pod(pod, where).items()), Fraction(0))
     if not boards:
@@ -246,10 +246,10 @@ def _of_pod(pod: Manifest, where: str) -> Counter[str]:
 
 
 def _of_container(container: Manifest, where: str) -> Counter[str]:
-    resources = _mapping(container.get("resources") or {}, f"{where}: resources")
+    resources = _optional(container.get("resources"), f"{where}: resources")
     found: Counter[str] = Counter()
     for part in ("limits", "requests"):  # equal for extended resources; either may be left out
-        for name, amount in _mapping(resources.get(part) or {}, f"{where}: {part}").items():
+        for name, amount in _optional(resources.get(part), f"{where}: {part}").items():
             if _is_accelerator(name):
                 found[name] = max(found[name], _amount(name, amount))
     return found
@@ -280,7 +280,7 @@ def _boards(name: str, count: int) -> Fraction:
 
 def _gpu_model(pod: Manifest, where: str) -> str | None:
     """The GPU model that a pod is bound to; of several the one that draws most."""
-    selector = _mapping(pod.get("nodeSelector") or {}, f"{where}.nodeSelector")
+    selector = _optional(pod.get("nodeSelector"), f"{where}.nodeSelector")
     exact = selector.get(GPU_PRODUCT)
     models = [exact] if isinstance(exact, str) and exact else list(_models_by_affinity(pod, where))
     known = [model for model in models if nameplate(model) is not None]
@@ -295,8 +295,8 @@ def _watts(model: str) -> tuple[int, str]:
 def _models_by_affinity(pod: Manifest, where: str) -> Iterator[str]:
     current: object = pod.get("affinity")
     for step in ("nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution"):
-        current = _mapping(current or {}, f"{where}.affinity").get(step)
-    required = _mapping(current or {}, f"{where}.affinity")
+        current = _optional(current, f"{where}.affinity").get(step)
+    required = _optional(current, f"{where}.affinity")
     for term in _items(required.get("nodeSelectorTerms"), f"{where}.affinity"):
         for rule in _items(term.get("matchExpressions"), f"{where}.affinity"):
             if rule.get("key") == GPU_PRODUCT and rule.get("operator") == "In":
@@ -305,8 +305,8 @@ def _models_by_affinity(pod: Manifest, where: str) -> Iterator[str]:
 
 
 def _annotations(source: Manifest) -> dict[str, str]:
-    metadata = _mapping(source.get("metadata") or {}, "metadata")
-    annotations = _mapping(metadata.get("annotations") or {}, "metadata.annotations")
+    metadata = _optional(source.get("metadata"), "metadata")
+    annotations = _optional(metadata.get("annotations"), "metadata.annotations")
     return {key: value for key, value in annotations.items() if isinstance(value, str)}
 
 
@@ -325,6 +325,10 @@ def _items(value: object, where: str) -> Iterator[Manifest]:
     if value is not None and not isinstance(value, list):
         raise Unresolved(f"{where} is not a list")
     return (_mapping(item, where) for item in value or ())
+
+
+def _optional(value: object, where: str) -> Manifest:
+    return {} if value is None else _mapping(value, where)
 
 
 def _mapping(value: object, where: str) -> Manifest:
