@@ -92,17 +92,17 @@ def only_this_machine() -> Iterator[None]:
             message = f"a test reached for {host!r}; tests talk to loopback only"
             raise PermissionError(message)
 
-    def guarded_connect(self: socket.socket, address: Any) -> None:  # noqa: ANN401 -- as in socket
+    def guarded_connect(self: socket.socket, address: Any) -> None:
         if self.family in {socket.AF_INET, socket.AF_INET6}:
             check(address[0])
         connect(self, address)
 
-    def guarded_connect_ex(self: socket.socket, address: Any) -> int:  # noqa: ANN401 -- as in socket
+    def guarded_connect_ex(self: socket.socket, address: Any) -> int:
         if self.family in {socket.AF_INET, socket.AF_INET6}:
             check(address[0])
         return connect_ex(self, address)
 
-    def guarded_look_up(host: Any, *rest: Any, **more: Any) -> Any:  # noqa: ANN401 -- as in socket
+    def guarded_look_up(host: Any, *rest: Any, **more: Any) -> Any:
         check(host)
         return look_up(host, *rest, **more)
 

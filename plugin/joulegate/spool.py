@@ -52,7 +52,9 @@ class Spool:
             raise InvalidInputError(f"{record_id[:60]!r} cannot name a record", "record_id")
         make_private(self.folder)
         if len(self.waiting()) >= CAPACITY:
-            raise UnavailableError(f"{CAPACITY} records wait in {self.folder}: no more are kept until the API takes them")
+            raise UnavailableError(
+                f"{CAPACITY} records wait in {self.folder}: no more are kept until the API takes them"
+            )
         content = json.dumps(body, allow_nan=False, separators=(",", ":"))
         write_private(self.folder / f"{record_id}.json", content.encode())
         return record_id

@@ -28,9 +28,7 @@ class Api:
         headers: dict[str, str] | None = None,
     ) -> None:
         """Answer the next ``times`` requests with this."""
-        content = (
-            b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        )
+        content = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         self.plan += [(status, headers or {}, content)] * times
 
     def records(self) -> list[str]:

@@ -27,9 +27,7 @@ def test_a_passing_failure_is_tried_again(api: Api, status: int) -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422])
 def test_a_refusal_is_not_tried_again_and_says_why(api: Api, status: int) -> None:
-    api.will(
-        status, {"code": "conflict", "title": "Conflict", "detail": "the same id, other content"}
-    )
+    api.will(status, {"code": "conflict", "title": "Conflict", "detail": "the same id, other content"})
     with pytest.raises(ApiError, match="the same id, other content") as caught:
         Client(api.address).put("/v1/budgets/vision", {})
     assert (caught.value.status, caught.value.code) == (status, "conflict")
@@ -52,9 +50,7 @@ def test_the_pause_that_the_api_asks_for_is_kept(api: Api) -> None:
 
 def test_an_api_that_is_away_is_one_line_within_the_time_given() -> None:
     begun = time.monotonic()
-    with pytest.raises(
-        UnavailableError, match=r"no answer from http://127.0.0.1:9: Connection refused"
-    ):
+    with pytest.raises(UnavailableError, match=r"no answer from http://127.0.0.1:9: Connection refused"):
         Client("http://127.0.0.1:9", retry_s=0.5).get("/v1/budgets")
     assert time.monotonic() - begun < 2
 
@@ -64,14 +60,10 @@ def test_an_api_that_never_answers_is_left_in_time() -> None:
         socket.create_server(("127.0.0.1", 0)) as silent,
         pytest.raises(UnavailableError, match="timed out"),
     ):
-        Client(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.2, retry_s=0).get(
-            "/v1/budgets"
-        )
+        Client(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.2, retry_s=0).get("/v1/budgets")
 
 
-def test_a_proxy_of_the_environment_does_not_capture_loopback(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proxy_of_the_environment_does_not_capture_loopback(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     Client(api.address).get("/v1/budgets")
@@ -135,6 +127,4 @@ def test_no_address_is_said_with_the_way_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="joulegate up"):
         Client.from_home({"JOULEGATE_HOME": str(tmp_path)})
     with pytest.raises(UnavailableError, match="does not exist"):
-        Client.from_home(
-            {"JOULEGATE_HOME": str(tmp_path), "JOULEGATE_TOKEN_FILE": str(tmp_path / "none")}
-        )
+        Client.from_home({"JOULEGATE_HOME": str(tmp_path), "JOULEGATE_TOKEN_FILE": str(tmp_path / "none")})

@@ -13,9 +13,7 @@ def test_the_variable_names_the_folder(tmp_path: Path) -> None:
     assert home({"JOULEGATE_HOME": str(tmp_path)}) == tmp_path
 
 
-def test_without_the_variable_it_is_below_the_users_home(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_without_the_variable_it_is_below_the_users_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert home({}) == tmp_path / ".local/share/joulegate"
 
@@ -39,9 +37,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
 
 def test_a_folder_that_cannot_be_made_is_named_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(
-        UnavailableError, match=r"cannot make the folder .*/file/below: Not a directory"
-    ):
+    with pytest.raises(UnavailableError, match=r"cannot make the folder .*/file/below: Not a directory"):
         make_private(tmp_path / "file" / "below")
 
 

@@ -71,9 +71,7 @@ def test_a_file_that_is_not_json_does_not_block_the_others(tmp_path: Path, api: 
     assert (done.delivered, done.quarantined) == (("good",), ("broken",))
 
 
-def test_a_full_spool_says_so_and_keeps_what_it_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_spool_says_so_and_keeps_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool_module, "CAPACITY", 2)
     spool = Spool(tmp_path)
     spool.put({"record_id": "a"})
@@ -98,10 +96,7 @@ def test_processes_that_flush_at_once_deliver_each_record_once(tmp_path: Path, a
         "import sys; from pathlib import Path; from joulegate.client import Client; from joulegate.spool import Spool;"
         "Spool(Path(sys.argv[1])).flush(Client(sys.argv[2]), within_s=20)"
     )
-    running = [
-        subprocess.Popen([sys.executable, "-c", program, str(tmp_path), api.address])
-        for _ in range(3)
-    ]
+    running = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path), api.address]) for _ in range(3)]
     assert [process.wait(timeout=30) for process in running] == [0, 0, 0]
     assert sorted(api.records()) == names
     assert spool.waiting() == ()

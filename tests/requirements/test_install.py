@@ -65,7 +65,7 @@ def test_an_interpreter_that_will_not_do_is_refused_in_one_line(tmp_path: Path, 
     interpreter.write_text(f"#!/bin/sh\n{answer}\n")
     interpreter.chmod(0o755)
     done = subprocess.run(
-        ["make", "setup", f"PYTHON={interpreter}"],  # noqa: S607
+        ["make", "setup", f"PYTHON={interpreter}"],
         cwd=PROGRAM.parents[1],
         check=False,
         capture_output=True,

@@ -35,9 +35,7 @@ def check(row: str) -> ClaimCheck:
 
 def refusal(text: str | Iterable[str]) -> str:
     with pytest.raises(InvalidInputError) as caught:
-        list(
-            read_claims(text.splitlines(keepends=True) if isinstance(text, str) else text, "t.csv")
-        )
+        list(read_claims(text.splitlines(keepends=True) if isinstance(text, str) else text, "t.csv"))
     return str(caught.value)
 
 
@@ -181,8 +179,6 @@ def test_what_is_recomputed_is_consistent_with_itself_at_no_tolerance(
 
 
 @given(hours=amounts, watts=amounts, pue=amounts)
-def test_a_printed_quantity_is_the_exact_product_of_its_inputs(
-    hours: Fraction, watts: Fraction, pue: Fraction
-) -> None:
+def test_a_printed_quantity_is_the_exact_product_of_its_inputs(hours: Fraction, watts: Fraction, pue: Fraction) -> None:
     written = check_claim(PublishedClaim("a", hours, None, watts, pue)).row()["recomputed_kwh"]
     assert Fraction(Decimal(str(written))) == hours * watts * pue / 1000
