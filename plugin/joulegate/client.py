@@ -84,11 +84,14 @@ class Client:
             if token is None:
                 raise UnavailableError(f"the file {file} of JOULEGATE_TOKEN_FILE does not exist")
         if address is None or token is None:
-            folder = home(values)
-            written = read_private(folder / "address")
+            try:
+                written, beside = (read_private(home(values) / name) for name in ("address", "token"))
+            except UnavailableError:
+                if address is None:
+                    raise
+                written, beside = None, None  # a pod need not have a home; it was told the address
             address = address or written
-            if token is None and address is not None and address == written:
-                token = read_private(folder / "token")
+            token = beside if token is None and address == written else token
         if not address:
             raise UnavailableError(
                 "no API is known: start one with `joulegate up`, or set JOULEGATE_ADDRESS and JOULEGATE_TOKEN"

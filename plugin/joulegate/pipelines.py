@@ -28,6 +28,8 @@ class MeasuredComponent(base_component.BaseComponent):  # type: ignore[misc]  # 
         """Copy ``component`` and put the runner with ``options`` before its command."""
         spec = copy.deepcopy(component.component_spec)
         container = spec.implementation.container
+        if container is None:
+            raise InvalidInputError("runs no command of its own: measure its steps", spec.name)
         container.command = _wrapped(spec.name, container.command, [*_RUNNER, *options, "--"])
         super().__init__(component_spec=spec)
         self._component = component
@@ -84,5 +86,5 @@ def _wrapped(name: str, command: list[Any] | None, runner: list[str]) -> list[An
     if not command:
         raise InvalidInputError("names no command, so what its image runs cannot be put behind the runner", name)
     begins = [at for at in range(len(command)) if command[at : at + 2] == _STEP]
-    at = begins[-1] if begins and component_factory.EXECUTOR_MODULE in str(command[begins[-1] + 2]) else 0
+    at = begins[-1] if begins and component_factory.EXECUTOR_MODULE in str(command[begins[-1] + 2 :][:1]) else 0
     return [*command[:at], *runner, *command[at:]]

@@ -53,7 +53,8 @@ def test_a_window_holds_the_block(facts: Path) -> None:
 def test_repeated_work_lasts_as_long_as_asked_and_holds_nothing_else(facts: Path) -> None:
     with joulegate.work("predict", samples=10) as work:
         time.sleep(0.5)
-        for done in work.repeat(seconds=0.1):
+        done = -1
+        for done in work.repeat(seconds=0.1):  # noqa: B007 -- used after the loop
             time.sleep(0.01)
         time.sleep(0.5)
     (fact,) = lines(facts)
