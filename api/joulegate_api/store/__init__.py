@@ -18,14 +18,17 @@ from joulegate_api.store.budgets import BudgetBalances, Budgets
 from joulegate_api.store.database import Clock, Database
 from joulegate_api.store.entries import Writer
 from joulegate_api.store.holds import HoldRequest
+from joulegate_api.store.journal import Decision, Journal
 from joulegate_api.store.ledger import Ledger
 from joulegate_api.store.rates import PutRates, RateShelf
-from joulegate_api.store.records import Accepted, Page, RecordFilters, Records, StoredRecord
+from joulegate_api.store.records import Accepted, Records
 from joulegate_api.store.slices import PricedSlice
+from joulegate_api.store.stored_records import Page, RecordFilters, StoredRecord
 
 __all__ = [
     "Accepted",
     "BudgetBalances",
+    "Decision",
     "HoldRequest",
     "Page",
     "PricedSlice",
@@ -48,6 +51,7 @@ class Store:
         self.rates = RateShelf(database, writer, tenant)
         self.records = Records(database, writer, accounts, self.budgets, self.rates, tenant)
         self.ledger = Ledger(database, writer, self.budgets, accounts, tenant)
+        self.journal = Journal(database, tenant)
 
     @classmethod
     def open(cls, url: str, tenant: str = "default", clock: Clock | None = None) -> Self:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import insert
 
 from joulegate.core.budgets import Budget
 from joulegate.core.log import EntryType
@@ -15,9 +15,10 @@ from joulegate.core.metering import Boundary
 from joulegate.core.periods import Period, format_instant
 from joulegate_api.store.amounts import NOTHING, UNKNOWN, Amounts
 from joulegate_api.store.balances import Account, Key
+from joulegate_api.store.claims import OpenClaim, write
 from joulegate_api.store.entries import Transaction
 from joulegate_api.store.slices import PricedSlice
-from joulegate_api.store.tables import hold_claims, postings
+from joulegate_api.store.tables import postings
 
 
 @dataclass(slots=True)
@@ -34,29 +35,6 @@ class Charge:
         return self.energy._replace(micros=sum(counted) if counted else None)
 
 
-@dataclass(slots=True)
-class OpenClaim:
-    """A hold's claim on one budget and period, as it is drawn down."""
-
-    hold_id: str
-    part: int
-    key: Key
-    held: Amounts
-    drawn: Amounts
-    pending: Amounts
-
-    def draw(self, amounts: Amounts, *, last: bool) -> Amounts:
-        """Take what fits, or all of it where this is the last claim; returns what is left."""
-        before = self.pending
-        taken = [
-            asked or 0 if last else min(asked or 0, pending or 0)
-            for asked, pending in zip(amounts, before, strict=True)
-        ]
-        self.drawn = self.drawn.plus(Amounts(*taken))
-        self.pending = Amounts(*(max(0, (p or 0) - t) for p, t in zip(before, taken, strict=True)))
-        return Amounts(*((asked or 0) - t for asked, t in zip(amounts, taken, strict=True)))
-
-
 @dataclass(frozen=True, slots=True)
 class Fact:
     """What is posted, and why."""
@@ -65,6 +43,7 @@ class Fact:
     id: str
     reason: str
     at: datetime
+    corrects_period: datetime | None = None
 
 
 def charges_of(slices: Iterable[PricedSlice], budgets: Mapping[str, Budget]) -> dict[Key, Charge]:
@@ -91,71 +70,39 @@ def charges_of(slices: Iterable[PricedSlice], budgets: Mapping[str, Budget]) -> 
     return charges
 
 
-def claims_of(transaction: Transaction, hold_ids: Mapping[str, int]) -> dict[Key, list[OpenClaim]]:
-    """The claims of these holds by budget and period, in the order of their parts."""
-    if not hold_ids:
-        return {}
-    of = hold_claims.c
-    rows = transaction.connection.execute(
-        select(hold_claims).where(of.tenant == transaction.tenant, of.hold_id.in_(list(hold_ids)))
-    )
-    found: dict[Key, list[OpenClaim]] = {}
-    for row in rows:
-        key = Key(row.budget, row.period_start)
-        claim = OpenClaim(
-            hold_id=row.hold_id,
-            part=hold_ids[row.hold_id],
-            key=key,
-            held=Amounts.read(row, "held"),
-            drawn=Amounts.read(row, "drawn"),
-            pending=Amounts.read(row, "pending"),
-        )
-        found.setdefault(key, []).append(claim)
-    for claims in found.values():
-        claims.sort(key=lambda claim: claim.part)
-    return found
-
-
 def post(
     transaction: Transaction,
     accounts: Mapping[Key, Account],
     fact: Fact,
-    charges: Mapping[Key, Charge],
-    claims: Mapping[Key, list[OpenClaim]],
+    posted: Mapping[Key, Amounts],
+    claims: Mapping[Key, Sequence[OpenClaim]],
 ) -> list[dict[str, Any]]:
-    """Post charges in full and draw them from the claims of their budget and period; returns what the entry says."""
-    rows, told, drawn = [], [], []
-    for key in sorted(charges):
+    """Post amounts in full, with what changed of the pending of settled claims; returns what the entry says."""
+    rows, told = [], []
+    for key in sorted({*posted, *claims}):
+        own = claims.get(key, ())
+        amounts = posted.get(key, UNKNOWN)
+        pending = NOTHING
+        for claim in own:
+            pending = pending.plus(claim.change)
+        if key not in posted and pending == NOTHING:
+            continue
         account = accounts[key]
-        posted = charges[key].amounts(account)
-        own = claims.get(key, [])
-        pending = _draw(own, posted)
-        drawn += own
-        account.post(posted, pending)
-        rows.append(_row(transaction, fact, account, posted, pending, own[0].hold_id if own else None))
+        account.post(amounts, pending)
+        rows.append(_row(transaction, fact, account, amounts, pending, own[0].hold_id if own else None))
         told.append(
             {
                 "budget": key.budget,
                 "period_start": format_instant(key.start),
-                "posted": posted.written(),
+                "posted": amounts.written(),
                 "pending": pending.written(),
                 "currency": account.currency,
             }
         )
     if rows:
         transaction.connection.execute(insert(postings), rows)
-    _write_claims(transaction, drawn)
+    write(transaction, [claim for own in claims.values() for claim in own])
     return told
-
-
-def _draw(claims: list[OpenClaim], amounts: Amounts) -> Amounts:
-    """Draw from each claim what it holds, the rest from the last; returns the change of what is pending."""
-    change, rest = NOTHING, amounts
-    for claim in claims:
-        before = claim.pending
-        rest = claim.draw(rest, last=claim is claims[-1])
-        change = change.plus(claim.pending).plus(before.negated())
-    return change
 
 
 def _row(
@@ -173,26 +120,5 @@ def _row(
         **posted.columns("posted"),
         **pending.known().columns("pending"),
         "currency": account.currency,
+        "corrects_period": fact.corrects_period,
     }
-
-
-_WRITE_CLAIM = update(hold_claims).where(
-    hold_claims.c.hold_id == bindparam("b_hold"),
-    hold_claims.c.budget == bindparam("b_budget"),
-    hold_claims.c.period_start == bindparam("b_start"),
-)
-
-
-def _write_claims(transaction: Transaction, claims: Collection[OpenClaim]) -> None:
-    rows = [
-        {
-            "b_hold": claim.hold_id,
-            "b_budget": claim.key.budget,
-            "b_start": claim.key.start,
-            **claim.drawn.columns("drawn"),
-            **claim.pending.columns("pending"),
-        }
-        for claim in claims
-    ]
-    if rows:
-        transaction.connection.execute(_WRITE_CLAIM.where(hold_claims.c.tenant == transaction.tenant), rows)

@@ -1,0 +1,133 @@
+"""What a hold claims of one budget and period, and how much of it is still pending: one rule for every state."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import bindparam, select, update
+
+from joulegate_api.store.amounts import NOTHING, Amounts
+from joulegate_api.store.balances import Key
+from joulegate_api.store.entries import Transaction
+from joulegate_api.store.holds import LIVE, Held, HoldState
+from joulegate_api.store.tables import hold_claims
+
+
+@dataclass(slots=True)
+class OpenClaim:
+    """A claim of one part of a hold under the lock of its balance.
+
+    ``unpriced`` is what was quoted for quarter-hours whose energy is posted and
+    whose carbon or money is not known yet.
+    """
+
+    hold_id: str
+    part: int
+    state: HoldState
+    key: Key
+    held: Amounts
+    given_back: Amounts
+    drawn: Amounts
+    pending: Amounts
+    unpriced: Amounts = NOTHING
+    before: Amounts = field(init=False)
+    drawn_before: Amounts = field(init=False)
+    given_back_before: Amounts = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Remember what the balance counts now."""
+        self.before, self.drawn_before, self.given_back_before = self.pending, self.drawn, self.given_back
+
+    @property
+    def rest(self) -> Amounts:
+        """What was held and neither given back nor drawn."""
+        return Amounts(
+            *(
+                max(0, (held or 0) - (back or 0) - (drawn or 0))
+                for held, back, drawn in zip(self.held, self.given_back, self.drawn, strict=True)
+            )
+        )
+
+    def settle(self) -> None:
+        """Let the state say what is pending: live work keeps its rest, ended work what is not priced."""
+        if self.state in LIVE:
+            self.pending = Amounts(*(max(a or 0, b or 0) for a, b in zip(self.rest, self.unpriced, strict=True)))
+        elif self.state is HoldState.RELEASED:
+            self.pending = self.unpriced
+        else:
+            self.pending = NOTHING
+
+    @property
+    def change(self) -> Amounts:
+        """How far what is pending changed since the claim was read."""
+        return self.pending.plus(self.before.negated())
+
+
+def claims_of(transaction: Transaction, parts: Iterable[Held]) -> dict[Key, list[OpenClaim]]:
+    """The claims of these parts by budget and period, in the order of the parts."""
+    by_id = {part.hold_id: part for part in parts}
+    if not by_id:
+        return {}
+    of = hold_claims.c
+    rows = transaction.connection.execute(
+        select(hold_claims).where(of.tenant == transaction.tenant, of.hold_id.in_(list(by_id)))
+    )
+    found: dict[Key, list[OpenClaim]] = {}
+    for row in rows:
+        claim = OpenClaim(
+            hold_id=row.hold_id,
+            part=by_id[row.hold_id].part,
+            state=by_id[row.hold_id].state,
+            key=Key(row.budget, row.period_start),
+            held=Amounts.read(row, "held"),
+            given_back=Amounts.read(row, "given_back"),
+            drawn=Amounts.read(row, "drawn"),
+            pending=Amounts.read(row, "pending"),
+        )
+        found.setdefault(claim.key, []).append(claim)
+    for claims in found.values():
+        claims.sort(key=lambda claim: claim.part)
+    return found
+
+
+def draw(claims: Sequence[OpenClaim], amounts: Amounts) -> None:
+    """Draw from each claim what it still has, the rest from the last; negative amounts give back to the last."""
+    rest = amounts.known()
+    for claim in claims:
+        last = claim is claims[-1]
+        taken = rest if last else Amounts(*(min(a or 0, b or 0) for a, b in zip(rest, claim.rest, strict=True)))
+        claim.drawn = claim.drawn.plus(taken)
+        rest = rest.plus(taken.negated())
+
+
+_WRITE = update(hold_claims).where(
+    hold_claims.c.hold_id == bindparam("b_hold"),
+    hold_claims.c.budget == bindparam("b_budget"),
+    hold_claims.c.period_start == bindparam("b_start"),
+)
+
+
+def write(transaction: Transaction, claims: Collection[OpenClaim]) -> None:
+    """Write what changed."""
+    rows = [
+        {
+            "b_hold": claim.hold_id,
+            "b_budget": claim.key.budget,
+            "b_start": claim.key.start,
+            **claim.given_back.columns("given_back"),
+            **claim.drawn.columns("drawn"),
+            **claim.pending.columns("pending"),
+        }
+        for claim in claims
+        if (claim.before, claim.drawn_before, claim.given_back_before) != (claim.pending, claim.drawn, claim.given_back)
+    ]
+    if rows:
+        transaction.connection.execute(_WRITE.where(hold_claims.c.tenant == transaction.tenant), rows)
+
+
+def unpriced_in(quoted: Mapping[Key, Amounts], claims: Mapping[Key, Sequence[OpenClaim]]) -> None:
+    """Tell claims what was quoted for their unpriced quarter-hours; the last part of a budget and period carries it."""
+    for key, own in claims.items():
+        for claim in own:
+            claim.unpriced = quoted.get(key, NOTHING) if claim is own[-1] else NOTHING
