@@ -84,6 +84,7 @@ def test_one_lane_takes_what_has_no_marker_and_names_are_unique() -> None:
     assert all(lane.because for lane in LANES if lane.need)
 
 
+@pytest.mark.slow
 def test_every_test_is_in_exactly_one_lane() -> None:
     places: dict[Path, set[str]] = {}
     for environment in sorted({lane.environment for lane in LANES}):
@@ -102,6 +103,7 @@ def test_the_lane_without_a_marker_selects_what_no_other_lane_does() -> None:
     assert command[command.index("-m", 3) + 1] == f"not ({' or '.join(MARKERS)})"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lane_table", "tests", "status", "said", "closing"),
     [
