@@ -10,6 +10,7 @@ import pytest
 
 import joulegate_migrations
 from joulegate_api.store import Store
+from tests.api.running import Service
 from tests.postgres import PostgresServer
 
 BOTH = [pytest.param("sqlite"), pytest.param("postgres", marks=pytest.mark.postgres)]
@@ -64,4 +65,22 @@ def store(database_url: str) -> Iterator[Store]:
     """A store on a fresh database, on both kinds."""
     opened = Store.open(database_url)
     yield opened
+    opened.close()
+
+
+@pytest.fixture
+def service(store: Store, tmp_path: Path) -> Iterator[Service]:
+    """The application on a fresh database, on both kinds."""
+    running = Service(store, tmp_path)
+    with running.client:
+        yield running
+
+
+@pytest.fixture
+def sqlite_service(sqlite_url: str, tmp_path: Path) -> Iterator[Service]:
+    """The application on SQLite, for what no database decides."""
+    opened = Store.open(sqlite_url)
+    running = Service(opened, tmp_path)
+    with running.client:
+        yield running
     opened.close()
