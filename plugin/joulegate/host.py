@@ -51,13 +51,13 @@ class RaplReader:
         self.domains = find_domains(root)
         if not self.domains:
             raise UnavailableError(f"no RAPL counter under {root}")
-        self._last_uj = {domain.name: _counter(domain) for domain in self.domains}
+        self._last_uj = {domain.name: _whole(domain.path) for domain in self.domains}
         self._total_uj = 0
 
     def read(self) -> int:
         """Energy in mJ since the reader was made; raises :class:`UnavailableError` where it can no longer be read."""
         for domain in self.domains:
-            now_uj = _counter(domain)
+            now_uj = _whole(domain.path)
             self._total_uj += (now_uj - self._last_uj[domain.name]) % domain.range_uj
             self._last_uj[domain.name] = now_uj
         return divide_half_even(self._total_uj, 1_000)
@@ -71,7 +71,7 @@ def find_domains(root: Path) -> tuple[Domain, ...]:
         parent = _text(zone.parent / zone.name.rpartition(":")[0] / "name") if zone.name.count(":") > 1 else ""
         label = f"{parent}/{name}" if parent else name
         if label.startswith("package") and (not parent or name == "dram") and label not in domains:
-            domains[label] = Domain(label, zone / "energy_uj", int(_text(zone / "max_energy_range_uj")) + 1)
+            domains[label] = Domain(label, zone / "energy_uj", _whole(zone / "max_energy_range_uj") + 1)
     return tuple(domains.values())
 
 
@@ -82,8 +82,11 @@ def _text(path: Path) -> str:
         raise UnavailableError(f"{path}: {error.strerror}") from error
 
 
-def _counter(domain: Domain) -> int:
-    return int(_text(domain.path))
+def _whole(path: Path) -> int:
+    text = _text(path)
+    if not text.isdigit():
+        raise UnavailableError(f"{path}: {text[:40]!r} is not a whole number")
+    return int(text)
 
 
 def open_host(root: Path = POWERCAP) -> RaplReader | HostEnergy:

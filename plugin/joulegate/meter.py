@@ -17,7 +17,6 @@ from typing import Final, Self
 
 from joulegate.clock import Clock, Instant, SystemClock
 from joulegate.core.curve import EnergyCurve, Instrument
-from joulegate.core.errors import UnavailableError
 from joulegate.core.metering import Measurement, measure
 from joulegate.core.periods import cut_at_quarters, ns_between
 from joulegate.core.units import NS_PER_SECOND
@@ -39,11 +38,12 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What measuring cost: readings taken, readings that failed, processor time of the threads."""
+    """What measuring cost: readings taken and failed, processor time of the threads, the longest reading."""
 
-    readings: int
-    failures: int
-    cpu_ns: int
+    readings: int = 0
+    failures: int = 0
+    cpu_ns: int = 0
+    longest_ns: int = 0
 
 
 class Meter:
@@ -115,10 +115,19 @@ class Meter:
             last = end.boottime_ns if until == utc_end else start.boottime_ns + ns_between(start.utc, until)
             yield Interval(begin, until, self.measurement(device, first, last))
 
+    def failures(self) -> dict[str, str]:
+        """Why the last reading that failed did so, by the uuid of its device."""
+        return {channel.device.uuid: channel.reason for channel in self._channels if channel.reason}
+
     def cost(self) -> Cost:
         """What measuring cost so far."""
         parts = [channel.cost for channel in self._channels]
-        return Cost(sum(p.readings for p in parts), sum(p.failures for p in parts), sum(p.cpu_ns for p in parts))
+        return Cost(
+            readings=sum(part.readings for part in parts),
+            failures=sum(part.failures for part in parts),
+            cpu_ns=sum(part.cpu_ns for part in parts),
+            longest_ns=max((part.longest_ns for part in parts), default=0),
+        )
 
     def __enter__(self) -> Self:
         """Start."""
@@ -140,7 +149,8 @@ class _Channel:
     ) -> None:
         self.device = device
         self.first = threading.Event()
-        self.cost = Cost(0, 0, 0)
+        self.cost = Cost()
+        self.reason = ""
         self._reader = reader
         self._interval_ns = interval_ns
         self._clock = clock
@@ -170,8 +180,8 @@ class _Channel:
     def measurement(self, start_ns: int, end_ns: int) -> Measurement:
         with self._lock:
             found = measure(self._curve, start_ns, end_ns, self._reader.methods)
-        flags = tuple(sorted({*found.flags, *self.device.flags}))
-        return replace(found, flags=flags)
+        failed = {"readings_failed"} if self.cost.failures else set()
+        return replace(found, flags=tuple(sorted({*found.flags, *self.device.flags, *failed})))
 
     def _run(self) -> None:
         next_ns = self._clock.boottime_ns()
@@ -184,12 +194,15 @@ class _Channel:
                 return
 
     def _sample(self) -> None:
+        begun = self._clock.boottime_ns()
+        failures = self.cost.failures
         try:
             reading = self._reader.read(self.device)
-        except UnavailableError:
-            self.cost = Cost(self.cost.readings, self.cost.failures + 1, time.thread_time_ns())
-            return
-        with self._reached:
-            self._curve.add(reading)
-            self._reached.notify_all()
-        self.cost = Cost(self.cost.readings + 1, self.cost.failures, time.thread_time_ns())
+            with self._reached:
+                self._curve.add(reading)
+                self._reached.notify_all()
+        except Exception as error:  # noqa: BLE001 -- whatever a driver does, the next reading is tried
+            self.reason = str(error) or repr(error)
+            failures += 1
+        took_ns = self._clock.boottime_ns() - begun
+        self.cost = Cost(self.cost.readings + 1, failures, time.thread_time_ns(), max(self.cost.longest_ns, took_ns))

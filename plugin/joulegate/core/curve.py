@@ -18,6 +18,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 from typing import Final
 
 from joulegate.core.sensors import Calibration, Sensor
@@ -105,7 +106,9 @@ class EnergyCurve:
         self._previous: Reading | None = None
         self._fill_twice: int | None = 0
         self._rest = 0
+        self._stuck = False
         self._read_ns = self._reads = 0
+        self._counted_uj = self._integrated_uj = self._compared_ns = 0
 
     # -- building ---------------------------------------------------------------------------
 
@@ -198,27 +201,42 @@ class EnergyCurve:
 
     def _extend_by_counter(self, reading: Reading, anchor: Reading, delta_mj: int) -> None:
         elapsed = reading.at_ns - anchor.at_ns
-        period = self.instrument.sensor.period_ns
         limit = self.instrument.limit_mw or LIMIT_UNKNOWN_MW
         if delta_mj < 0:
             self._extend_by_power(reading, "counter_backwards")
-        elif 5 * delta_mj * NS_PER_SECOND > 6 * limit * (elapsed + period):
+        elif 5 * delta_mj * NS_PER_SECOND > 6 * limit * (elapsed + self.instrument.sensor.period_ns):
             self._extend_by_power(reading, "counter_jump")
-        elif delta_mj == 0:
-            if elapsed > max(_STUCK_NS, 10 * period) and self._fill_twice:
-                self._extend_by_power(reading, "counter_stuck")
-        elif elapsed > max(_STUCK_NS, 10 * period) and self._stood_still(delta_mj, elapsed):
+        elif self._stands_still(delta_mj, elapsed):
             self._extend_by_power(reading, "counter_stuck")
+        elif delta_mj == 0:
+            return
         else:
+            if self._fill_twice is not None:
+                self._compared_ns += elapsed
+                self._counted_uj += delta_mj * UJ_PER_MJ
+                self._integrated_uj += self._fill_twice // _TWICE_UJ
             self._knot(self._time_of(reading), delta_mj * UJ_PER_MJ, How.COUNTER, "")
             self._take(reading)
 
-    def _stood_still(self, delta_mj: int, elapsed: int) -> bool:
-        """Whether a counter that moves again lacks what was drawn while it did not move."""
-        if self._previous is None or self._previous is self._anchor:
-            return False
-        energy, time = self._rate_uj(len(self._times) - 1)
-        return 2 * delta_mj * UJ_PER_MJ * time < energy * elapsed
+    def _stands_still(self, delta_mj: int, elapsed: int) -> bool:
+        """Whether the counter does not move while power is drawn, or has just moved again after that.
+
+        Where power is read, it takes over once the counter has stood still for long,
+        until it moves. Where it is not, one waits until the counter moves, and looks
+        whether it has caught up.
+        """
+        if elapsed > max(_STUCK_NS, 10 * self.instrument.sensor.period_ns):
+            if delta_mj == 0:
+                self._stuck = bool(self._fill_twice)
+                return self._stuck
+            return self._previous is not self._anchor and self._lacks(delta_mj, elapsed)
+        stuck, self._stuck = self._stuck, self._stuck and delta_mj == 0
+        return stuck
+
+    def _lacks(self, delta_mj: int, elapsed: int) -> bool:
+        """Whether a difference is less than half of what the power before it makes in this time."""
+        energy_uj, time_ns = self._rate_uj(len(self._times) - 1)
+        return 2 * delta_mj * UJ_PER_MJ * time_ns < energy_uj * elapsed
 
     def _extend_by_power(self, reading: Reading, why: str) -> None:
         if why:
@@ -302,6 +320,11 @@ class EnergyCurve:
                 yield begin, end, piece
         if end_ns > last:
             yield max(last, start_ns), end_ns, Piece(last, How.GAP, "after_last_reading")
+
+    @property
+    def cross_check(self) -> tuple[Fraction, int] | None:
+        """The integral of power over the counter, and the ns that both were read for; None where they were not."""
+        return (Fraction(self._integrated_uj, self._counted_uj), self._compared_ns) if self._counted_uj else None
 
     @property
     def power_spacing_ns(self) -> int:

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 from math import ceil
+from typing import Final
 
 from joulegate.core.curve import EnergyCurve, How, Instrument, Piece, Reading
 from joulegate.core.uncertainty import COHERENCE_PERIODS, CONFIDENCE, Parts, duty_part, edge_part, gain_part, gap_part
+from joulegate.core.units import NS_PER_SECOND
 
 __all__ = [
     "NVML",
@@ -134,6 +137,8 @@ def measure(
     flags = {piece.why for _, _, piece in pieces if piece.why}
     if curve.instrument.calibration is not None:
         flags.add("calibrated")
+    if _disagree(curve):
+        flags.add("counter_and_power_disagree")
     if covered_ns == 0:
         return Measurement(None, duration_ns, Method.NOT_MEASURED, boundary, 0.0, None, segments, tuple(sorted(flags)))
     hows = {piece.how for _, _, piece in pieces} - {How.GAP}
@@ -157,6 +162,19 @@ def measure_readings(
         curve.add(reading)
     curve.close()
     return measure(curve, start_ns, end_ns, methods)
+
+
+_AGREEMENT: Final = (Fraction(95, 100), Fraction(105, 100))
+_COMPARED_NS: Final = 60 * NS_PER_SECOND
+"""How well, and from when on, counter and integral of power must agree (field reports: within 1-2 %)."""
+
+
+def _disagree(curve: EnergyCurve) -> bool:
+    """Whether counter and power, read side by side for a minute or more, say different things."""
+    if curve.cross_check is None:
+        return False
+    ratio, compared_ns = curve.cross_check
+    return compared_ns >= _COMPARED_NS and not _AGREEMENT[0] <= ratio <= _AGREEMENT[1]
 
 
 def _segment(curve: EnergyCurve, begin: int, end: int, piece: Piece, methods: Methods) -> Segment:

@@ -8,6 +8,8 @@ looked for again under any index.
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -27,10 +29,21 @@ _FIELDS: Final = (_ENERGY, (_INSTANT, _GPU), (_AVERAGE, _GPU), (_INSTANT, _MODUL
 
 _SUCCESS: Final = 0
 _UNSIGNED_INT: Final = 1
+_SESSION_LOST: Final = (1, 9, 18)
+"""Return codes after which the library must be initialised again: uninitialized, driver not loaded, driver replaced."""
+
+_STALE_US: Final = 2_000_000
+"""A value that the driver took longer ago than this is not a reading of now."""
+
+_RETRY_NS: Final = 1_000_000_000
+"""How long a GPU that is not there is left alone before it is looked for again."""
 
 
 class NvmlReader:
-    """Reads the GPUs of this machine; raises :class:`UnavailableError` where there is no NVML."""
+    """Reads the GPUs of this machine; raises :class:`UnavailableError` where there is no NVML.
+
+    May be used by several threads at once, one a GPU.
+    """
 
     source = "nvml"
     methods = NVML
@@ -44,26 +57,26 @@ class NvmlReader:
         self._nvml: Any = pynvml
         self._lock = threading.Lock()
         self._handles: dict[str, Any] = {}
-        self._open = False
-        self._connect()
+        self._open = self._closed = False
+        self._looked_ns = 0
+        try:
+            self._connect()
+        except pynvml.NVMLError as error:
+            raise UnavailableError(f"NVML: {error}") from error
 
     def _connect(self) -> None:
-        try:
+        if not self._open:
             self._nvml.nvmlInit()
-        except self._nvml.NVMLError as error:
-            raise UnavailableError(f"NVML: {error}") from error
-        self._open = True
+            self._open = True
         self._handles = dict(self._found())
 
-    def _found(self) -> list[tuple[str, Any]]:
-        found = []
+    def _found(self) -> Iterator[tuple[str, Any]]:
         for index in range(self._nvml.nvmlDeviceGetCount()):
             try:
                 handle = self._nvml.nvmlDeviceGetHandleByIndex(index)
-                found.append((str(self._nvml.nvmlDeviceGetUUID(handle)), handle))
+                yield str(self._nvml.nvmlDeviceGetUUID(handle)), handle
             except self._nvml.NVMLError:
                 continue  # a GPU that is lost has neither; the others are read
-        return found
 
     def devices(self) -> tuple[Device, ...]:
         """Every GPU that answers."""
@@ -72,10 +85,16 @@ class NvmlReader:
     def _describe(self, index: int, uuid: str) -> Device:
         handle = self._handles[uuid]
         model = str(self._ask("nvmlDeviceGetName", handle) or "unknown model")
-        limit = self._ask("nvmlDeviceGetEnforcedPowerLimit", handle)
         sensor, known = sensor_of_model(model)
-        flags = () if known else ("sensor_assumed",)
-        return Device(uuid, model, index, limit, sensor, flags)
+        _, instant, average, module = self._values(uuid)
+        mig = self._ask("nvmlDeviceGetMigMode", handle)
+        flags = {
+            "sensor_assumed": not known,
+            "module_scope": module is not None and instant is None and average is None,
+            "mig": mig is not None and mig[0] == 1,
+        }
+        limit = self._ask("nvmlDeviceGetEnforcedPowerLimit", handle)
+        return Device(uuid, model, index, limit, sensor, tuple(flag for flag, is_set in flags.items() if is_set))
 
     def _ask(self, function: str, handle: Any) -> Any:  # noqa: ANN401 -- pynvml has no types
         """What an optional call says, None where this driver or GPU does not have it."""
@@ -85,36 +104,60 @@ class NvmlReader:
             return None
 
     def read(self, device: Device) -> Reading:
-        """Counter and powers by one call; a field that fails is None."""
+        """Counter and powers by one call; a field that fails is None.
+
+        A board that gives its power at module scope only (superchips) is read there; a driver that
+        has no fields of power is asked in the old way. The reading is dated by the end of a call that took long.
+        """
         before = boottime_ns()
-        try:
-            values = self._nvml.nvmlDeviceGetFieldValues(self._handle(device.uuid), list(_FIELDS))
-        except self._nvml.NVMLError as error:
-            self._handles.pop(device.uuid, None)
-            raise UnavailableError(f"{device.uuid}: {error}") from error
-        at_ns = (before + boottime_ns()) // 2
-        counter, instant, average, module = (_number(value) for value in values)
+        counter, instant, average, module = self._values(device.uuid)
+        if instant is None and average is None and module is None:
+            average = self._ask("nvmlDeviceGetPowerUsage", self._handle(device.uuid))
+        after = boottime_ns()
+        at_ns = max((before + after) // 2, after - device.sensor.period_ns // 2)
         return Reading(at_ns, counter, module if instant is None else instant, average)
 
+    def _values(self, uuid: str) -> list[int | None]:
+        try:
+            values = self._nvml.nvmlDeviceGetFieldValues(self._handle(uuid), list(_FIELDS))
+        except self._nvml.NVMLError as error:
+            with self._lock:
+                self._handles.pop(uuid, None)
+                if error.value in _SESSION_LOST:
+                    self._shut()
+            raise UnavailableError(f"{uuid}: {error}") from error
+        now_us = time.time_ns() // 1_000
+        return [_number(value, now_us) for value in values]
+
     def _handle(self, uuid: str) -> Any:  # noqa: ANN401 -- pynvml has no types
-        """The handle of a GPU; looked for again after it was lost."""
+        """The handle of a GPU; one that was lost is looked for again, once a second."""
         with self._lock:
-            if uuid not in self._handles:
-                self.close()
-                self._connect()
+            if self._closed:
+                raise UnavailableError("the reader is closed")
+            if uuid not in self._handles and boottime_ns() - self._looked_ns > _RETRY_NS:
+                self._looked_ns = boottime_ns()
+                try:
+                    self._connect()
+                except self._nvml.NVMLError as error:
+                    raise UnavailableError(f"NVML: {error}") from error
             try:
                 return self._handles[uuid]
             except KeyError:
                 raise UnavailableError(f"{uuid} is not there") from None
 
-    def close(self) -> None:
-        """Let go of the driver."""
+    def _shut(self) -> None:
         if self._open:
             self._open = False
             try:
                 self._nvml.nvmlShutdown()
             except self._nvml.NVMLError:
                 return  # the driver went first
+
+    def close(self) -> None:
+        """Let go of the driver."""
+        with self._lock:
+            self._closed = True
+            self._shut()
 
     def __enter__(self) -> Self:
         """Use as a context manager."""
@@ -127,8 +170,8 @@ class NvmlReader:
         self.close()
 
 
-def _number(value: Any) -> int | None:  # noqa: ANN401 -- pynvml has no types
-    """A field's whole number, None where its own return code is not success."""
-    if value.nvmlReturn != _SUCCESS:
+def _number(value: Any, now_us: int) -> int | None:  # noqa: ANN401 -- pynvml has no types
+    """A field's whole number, None where its own return code is not success or the driver took it long ago."""
+    if value.nvmlReturn != _SUCCESS or (value.timestamp > 0 and now_us - value.timestamp > _STALE_US):
         return None
     return int(value.value.uiVal if value.valueType == _UNSIGNED_INT else value.value.ullVal)
