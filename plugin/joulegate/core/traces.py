@@ -132,6 +132,53 @@ class TraceMeasurement:
     assumed: bool
 
 
+class TraceMeter:
+    """Measures any window of one column of a trace.
+
+    Without ``sensor`` the update period is inferred from the trace and every
+    sensor of about that period is tried. The one with the widest interval is
+    given. Time is put right by the middle of their lags, and the edge part holds
+    what the window would hold at the ends of them.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        *,
+        column: str | None = None,
+        calibration: Calibration | None = None,
+        sensor: Sensor | None = None,
+    ) -> None:
+        """Build the curves; raises :class:`InvalidInputError` where there is no such column."""
+        self.trace = trace
+        self.column = trace.column(column)
+        self._assumed = sensor is None
+        sensors = [sensor] if sensor else candidates(trace, self.column)
+        lags = sorted(candidate.lag_ns for candidate in sensors)
+        self._lag_ns, self._doubt_ns = (lags[0] + lags[-1]) // 2, (lags[-1] - lags[0]) // 2
+        readings = list(_readings(trace, self.column))
+        self._curves = []
+        for candidate in sensors:
+            curve = EnergyCurve(_instrument(trace, candidate, calibration, self._lag_ns))
+            for reading in readings:
+                curve.add(reading)
+            curve.close()
+            self._curves.append(curve)
+
+    def measure(self, start_ns: int, end_ns: int) -> TraceMeasurement:
+        """The energy of a window; raises :class:`InvalidInputError` where it is empty."""
+        if end_ns <= start_ns:
+            raise InvalidInputError(
+                f"the window from {start_ns / 1e6:g} to {end_ns / 1e6:g} ms is empty", self.trace.name
+            )
+        tried = [self._measured(curve, start_ns, end_ns) for curve in self._curves]
+        return _said(max(tried, key=_width))
+
+    def _measured(self, curve: EnergyCurve, start_ns: int, end_ns: int) -> TraceMeasurement:
+        found = _allow_for_lag(curve, measure(curve, start_ns, end_ns, NVML), start_ns, end_ns, self._doubt_ns)
+        return TraceMeasurement(found, self.column, curve.instrument.sensor, self._lag_ns, self._assumed)
+
+
 def measure_trace(
     text: str,
     name: str,
@@ -142,34 +189,16 @@ def measure_trace(
     calibration: Calibration | None = None,
     sensor: Sensor | None = None,
 ) -> TraceMeasurement:
-    """Measure a window of a trace; without bounds all of it.
+    """Measure a window of a trace, without bounds all of it, as :class:`TraceMeter` does.
 
-    Without ``sensor`` the update period is inferred from the trace and every
-    sensor of about that period is tried. The one with the widest interval is
-    given. Time is put right by the middle of their lags, and the edge part holds
-    what the window would hold at the ends of them. Raises
-    :class:`InvalidInputError` for a trace that cannot be read and a window that
-    is empty.
+    Raises :class:`InvalidInputError` for a trace that cannot be read and a window
+    that is empty.
     """
     trace = parse_trace(text, name)
-    chosen = trace.column(column)
+    meter = TraceMeter(trace, column=column, calibration=calibration, sensor=sensor)
     start_ns = trace.times_ns[0] if start_ms is None else round(start_ms * NS_PER_MS)
     end_ns = trace.times_ns[-1] if end_ms is None else round(end_ms * NS_PER_MS)
-    if end_ns <= start_ns:
-        raise InvalidInputError(f"the window from {start_ns / 1e6:g} to {end_ns / 1e6:g} ms is empty", name)
-    readings = list(_readings(trace, chosen))
-    fitting = [sensor] if sensor else candidates(trace, chosen)
-    lags = sorted(candidate.lag_ns for candidate in fitting)
-    lag_ns = (lags[0] + lags[-1]) // 2
-    tried: list[TraceMeasurement] = []
-    for candidate in fitting:
-        curve = EnergyCurve(_instrument(trace, candidate, calibration, lag_ns))
-        for reading in readings:
-            curve.add(reading)
-        curve.close()
-        found = _allow_for_lag(curve, measure(curve, start_ns, end_ns, NVML), start_ns, end_ns, lags[-1] - lag_ns)
-        tried.append(TraceMeasurement(found, chosen, candidate, lag_ns, sensor is None))
-    return _said(max(tried, key=_width))
+    return meter.measure(start_ns, end_ns)
 
 
 def _allow_for_lag(curve: EnergyCurve, found: Measurement, start_ns: int, end_ns: int, doubt_ns: int) -> Measurement:

@@ -13,11 +13,11 @@ from bench.boards import LOADS, Board, Truth, truth_of
 from joulegate.core.curve import Instrument, Reading
 from joulegate.core.metering import Boundary, Measurement, Method, measure_readings
 from joulegate.core.sensors import NS_PER_MS, SENSORS, Calibration
-from joulegate.core.traces import measure_trace, parse_trace
+from joulegate.core.traces import TraceMeter, parse_trace
 
 TRACES = Path(__file__).parents[2] / "traces"
 REAL = ["a100_square", "a100_steps", "rtx3090_square", "rtx3090_steps"]
-LOOP_MS = 125
+STEP_MS = 125
 
 
 def outside_truth(name: str) -> Callable[[int, int], float]:
@@ -39,12 +39,16 @@ def half_width(found: Measurement) -> float:
     return (found.uncertainty.upper_mj - found.uncertainty.lower_mj) / 2 / found.energy_mj
 
 
+def meter_of(name: str, calibration: Calibration | None = None, sensor: str | None = None) -> TraceMeter:
+    trace = parse_trace((TRACES / f"{name}.sensor.csv").read_text(), name)
+    return TraceMeter(trace, calibration=calibration, sensor=SENSORS[sensor] if sensor else None)
+
+
 @pytest.mark.parametrize("name", REAL)
 def test_every_window_of_eight_seconds_of_a_real_board_is_covered(name: str) -> None:
-    text, truth = (TRACES / f"{name}.sensor.csv").read_text(), outside_truth(name)
-    last = parse_trace(text, name).times_ns[-1] // NS_PER_MS
-    for start in range(20, last - 8_000, LOOP_MS):
-        found = measure_trace(text, name, start_ms=start, end_ms=start + 8_000).measurement
+    meter, truth = meter_of(name), outside_truth(name)
+    for start in range(20, meter.trace.times_ns[-1] // NS_PER_MS - 8_000, STEP_MS):
+        found = meter.measure(start * NS_PER_MS, (start + 8_000) * NS_PER_MS).measurement
         assert covers(found, truth(start, start + 8_000)), start
         assert half_width(found) <= 0.15, start
         assert found.method is Method.NVML_POWER_INTEGRAL
@@ -71,16 +75,13 @@ def fitted(name: str) -> Calibration:
 def test_a_board_calibrated_on_one_trace_is_right_on_the_other(
     learned: str, judged: str, sensor: str | None, seconds: int, aim: float
 ) -> None:
-    calibration, truth = fitted(learned), outside_truth(judged)
-    text = (TRACES / f"{judged}.sensor.csv").read_text()
-    last = parse_trace(text, judged).times_ns[-1] // NS_PER_MS
-    for start in range(20, last - seconds * 1000, 2 * LOOP_MS):
-        end, chosen = start + seconds * 1000, SENSORS[sensor] if sensor else None
-        found = measure_trace(text, judged, start_ms=start, end_ms=end, calibration=calibration, sensor=chosen)
-        true_mj = truth(start, end)
-        assert found.measurement.energy_mj == pytest.approx(true_mj, rel=aim), start
-        assert covers(found.measurement, true_mj)
-        assert "calibrated" in found.measurement.flags
+    meter, truth = meter_of(judged, fitted(learned), sensor), outside_truth(judged)
+    for start in range(20, meter.trace.times_ns[-1] // NS_PER_MS - seconds * 1000, STEP_MS):
+        end = start + seconds * 1000
+        found = meter.measure(start * NS_PER_MS, end * NS_PER_MS).measurement
+        assert found.energy_mj == pytest.approx(truth(start, end), rel=aim), start
+        assert covers(found, truth(start, end)), start
+        assert "calibrated" in found.flags
 
 
 Poll = Callable[[Board, Random, Truth, int], list[Reading]]
@@ -112,7 +113,7 @@ def drawn_window(random: Random, poll: Poll, sensors: list[str], seconds: int) -
     ids=["power 5 s", "power 8 s", "power at 10 Hz 20 s", "counter 8 s", "counter at 1 Hz 20 s"],
 )
 def test_the_interval_covers_the_truth_for_95_of_100_boards(poll: Poll, sensors: list[str], seconds: int) -> None:
-    random, boards = Random(f"{seconds} {sensors}"), 120  # noqa: S311 -- boards, not secrets
+    random, boards = Random(f"{seconds} {sensors}"), 200  # noqa: S311 -- boards, not secrets
     results = [drawn_window(random, poll, sensors, seconds) for _ in range(boards)]
     assert all(found.coverage == 1.0 for found, _ in results)
     assert sum(covers(found, true_mj) for found, true_mj in results) >= 0.95 * boards
