@@ -17,19 +17,22 @@ from joulegate_api.store.balances import Accounts
 from joulegate_api.store.budgets import BudgetBalances, Budgets
 from joulegate_api.store.database import Clock, Database
 from joulegate_api.store.entries import Writer
-from joulegate_api.store.holds import HoldRequest
+from joulegate_api.store.holds import Held, HoldRequest, HoldState
 from joulegate_api.store.journal import Decision, Journal
 from joulegate_api.store.ledger import Ledger
 from joulegate_api.store.rates import PutRates, RateShelf
 from joulegate_api.store.records import Accepted, Records
 from joulegate_api.store.slices import PricedSlice
 from joulegate_api.store.stored_records import Page, RecordFilters, StoredRecord
+from joulegate_api.store.transitions import HoldBook, Transitions
 
 __all__ = [
     "Accepted",
     "BudgetBalances",
     "Decision",
+    "Held",
     "HoldRequest",
+    "HoldState",
     "Page",
     "PricedSlice",
     "PutRates",
@@ -50,6 +53,7 @@ class Store:
         self.budgets = Budgets(database, writer, tenant)
         self.rates = RateShelf(database, writer, tenant)
         self.records = Records(database, writer, accounts, self.budgets, self.rates, tenant)
+        self.holds = HoldBook(database, Transitions(database, writer, accounts, tenant), tenant)
         self.ledger = Ledger(database, writer, self.budgets, accounts, tenant)
         self.journal = Journal(database, tenant)
 

@@ -35,6 +35,10 @@ class Amounts(NamedTuple):
         """Zero where unknown: what a sum can be changed by."""
         return Amounts(*(amount or 0 for amount in self))
 
+    def where(self, known: Amounts) -> Amounts:
+        """Zero in the units in which ``known`` is unknown."""
+        return Amounts(*(0 if other is None else amount for amount, other in zip(self, known, strict=True)))
+
     def columns(self, stem: str) -> dict[str, int | None]:
         """As the columns ``stem_mj``, ``stem_ug`` and ``stem_micros``."""
         return {f"{stem}_{unit}": amount for unit, amount in zip(UNITS, self, strict=True)}

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -34,18 +34,15 @@ from joulegate.core.errors import ConflictError
 from joulegate.core.periods import Period
 from joulegate.core.units import Unit
 from joulegate_api.store import versions
-from joulegate_api.store.amounts import NOTHING, UNITS, Amounts
+from joulegate_api.store.amounts import NOTHING, UNITS, Amounts, total
 from joulegate_api.store.entries import Transaction, Writer
+from joulegate_api.store.grants import Grant, Key, expire, grants_of, use, write_grants
 from joulegate_api.store.tables import balances, budget_revisions, hold_claims, holds, postings
 
 _LOW_BITS = 2**32
 
 
-class Key(NamedTuple):
-    """One budget in one period, in the order in which rows are locked."""
-
-    budget: str
-    start: datetime
+__all__ = ["Account", "Accounts", "Key", "StaleError"]
 
 
 class StaleError(Exception):
@@ -64,6 +61,8 @@ class Account:
     exceptions: Amounts
     posted: Amounts
     pending: Amounts
+    closed_at: datetime | None = None
+    grants: list[Grant] = field(default_factory=list)
     changed: bool = False
 
     def balance(self, unit: Unit) -> Balance:
@@ -78,15 +77,37 @@ class Account:
             currency=self.currency if unit is Unit.MICROS else None,
         )
 
-    def available(self) -> Amounts:
-        """What is neither posted nor held; None where the unit has no limit."""
-        return Amounts(*(self.balance(unit).available for unit in UNITS))
+    def available(self, namespace: str | None) -> Amounts:
+        """What is neither posted nor held, for work of ``namespace``; None where the unit has no limit.
 
-    def post(self, posted: Amounts, pending: Amounts) -> None:
-        """Add to what is posted and pending; unknown amounts add nothing."""
+        An exception serves its own namespace; of another's only what is used already counts.
+        """
+        others = total(grant.unused for grant in self.grants if grant.namespace != namespace).known()
+        return Amounts(
+            *(
+                None if (room := self.balance(unit).available) is None else room - (other or 0)
+                for unit, other in zip(UNITS, others, strict=True)
+            )
+        )
+
+    def unused(self, namespace: str) -> Amounts:
+        """What the exceptions of ``namespace`` still give."""
+        return total(grant.unused for grant in self.grants if grant.namespace == namespace).known()
+
+    def post(self, posted: Amounts, pending: Amounts, namespace: str | None) -> None:
+        """Add to what is posted and pending for work of ``namespace``; unknown amounts add nothing."""
         self.posted = self.posted.plus(posted.known())
         self.pending = self.pending.plus(pending.known())
         self.changed = True
+        if self.grants:
+            use(self.grants, self._beyond(), namespace)
+
+    def _beyond(self) -> Amounts:
+        """What is posted and held beyond the limit without exceptions."""
+        taken = zip(self.base, self.carried, self.posted, self.pending, strict=True)
+        return Amounts(
+            *(0 if base is None else max(0, (p or 0) + (h or 0) - base - (c or 0)) for base, c, p, h in taken)
+        )
 
     def counts(self, currency: str | None) -> bool:
         """Whether money of ``currency`` counts here; the first money of an account without a limit names its own."""
@@ -131,6 +152,9 @@ class Accounts:
             with self._lock:
                 self._there.difference_update(keys)
             raise StaleError
+        relieved = [account for account in found.values() if account.exceptions != NOTHING]
+        if relieved:
+            load_grants(transaction, {account.key: account for account in relieved})
         return found
 
     @staticmethod
@@ -149,6 +173,7 @@ class Accounts:
             for account in accounts
             if account.changed
         ]
+        write_grants(transaction, [grant for account in accounts for grant in account.grants])
         if rows:
             transaction.connection.execute(_WRITE.where(balances.c.tenant == transaction.tenant), rows)
         for account in accounts:
@@ -181,6 +206,7 @@ def _account(row: Row[Any]) -> Account:
         exceptions=Amounts.read(row, "exceptions"),
         posted=Amounts.read(row, "posted"),
         pending=Amounts.read(row, "pending"),
+        closed_at=row.closed_at,
     )
 
 
@@ -313,3 +339,15 @@ def _halves(of: Any, stem: str) -> list[ColumnElement[int]]:  # noqa: ANN401 - a
 def _wholes(row: Iterable[Any]) -> list[int]:
     halves = [int(half) for half in row]
     return [high * _LOW_BITS + low for high, low in zip(halves[::2], halves[1::2], strict=True)]
+
+
+def load_grants(transaction: Transaction, accounts: Mapping[Key, Account]) -> None:
+    """Give accounts their exceptions; one that has run out keeps only what was used of it."""
+    now = transaction.now()
+    for grant in grants_of(transaction.connection, transaction.tenant, accounts):
+        account = accounts[grant.key]
+        account.grants.append(grant)
+        if grant.is_due(now):
+            given_up = expire(transaction, grant, now)
+            account.exceptions = account.exceptions.plus(given_up.negated())
+            account.changed = True

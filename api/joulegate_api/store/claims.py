@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import bindparam, select, update
@@ -124,10 +124,3 @@ def write(transaction: Transaction, claims: Collection[OpenClaim]) -> None:
     ]
     if rows:
         transaction.connection.execute(_WRITE.where(hold_claims.c.tenant == transaction.tenant), rows)
-
-
-def unpriced_in(quoted: Mapping[Key, Amounts], claims: Mapping[Key, Sequence[OpenClaim]]) -> None:
-    """Tell claims what was quoted for their unpriced quarter-hours; the last part of a budget and period carries it."""
-    for key, own in claims.items():
-        for claim in own:
-            claim.unpriced = quoted.get(key, NOTHING) if claim is own[-1] else NOTHING

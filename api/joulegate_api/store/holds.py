@@ -21,6 +21,9 @@ from joulegate_api.store.balances import Key
 from joulegate_api.store.entries import Transaction
 from joulegate_api.store.tables import hold_claims, holds
 
+Root = tuple[str, str]
+"""(cluster, root uid)"""
+
 
 class HoldState(StrEnum):
     """Where a hold stands; each change happens exactly once."""
@@ -37,11 +40,18 @@ LIVE: Final = (HoldState.UNCONFIRMED, HoldState.CONFIRMED)
 """The states in which a hold stands for work that may run."""
 
 
+DEAD: Final = (HoldState.REPLACED, HoldState.EXPIRED)
+"""The states of a hold whose work never came to be."""
+
+
 class Origin(StrEnum):
     """Why a hold was written."""
 
     ADMITTED = "admitted"
     GROWTH = "growth"
+    ADOPTED = "adopted"
+    EXTENDED = "extended"
+    RENEWED = "renewed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,11 @@ class HoldRequest:
     The hold belongs to (tenant, ``cluster``, ``root_uid``). ``resource``,
     ``namespace`` and ``name`` say which object it is, ``work`` what budgets look
     at, ``subject`` who asked.
+
+    ``origin`` ADOPTED holds for work that runs already, even beyond the limit.
+    EXTENDED and RENEWED hold what ``quote`` says on top of what the root holds, once
+    for each ``extension`` (an id made by the sender); a renewal that does not fit
+    is held all the same (forced), and its verdict says that it did not fit.
     """
 
     cluster: str
@@ -63,6 +78,8 @@ class HoldRequest:
     quote: Quote
     subject: str
     requested_at: datetime
+    origin: Origin = Origin.ADMITTED
+    extension: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +87,7 @@ class Held:
     """One part of a root's hold, as it is kept."""
 
     hold_id: str
+    root: Root
     part: int
     state: HoldState
     demand: Demand
@@ -77,13 +95,39 @@ class Held:
     claims: Mapping[Key, Amounts]
 
 
-Root = tuple[str, str]
-"""(cluster, root uid)"""
-
-
-def hold_id_of(tenant: str, root: Root, part: int) -> str:
-    """The id of a part: the same for every repeat of the request that made it."""
+def hold_id_of(tenant: str, root: Root, part: int | str) -> str:
+    """The id of a part, by its number or its extension: the same for every repeat of the request that made it."""
     return sha256("\n".join((tenant, *root, str(part))).encode()).hexdigest()[:32]
+
+
+def namesakes(
+    connection: Connection, tenant: str, requests: Collection[HoldRequest]
+) -> dict[tuple[str, ...], list[Root]]:
+    """Roots with an unconfirmed hold that had the name of a request before it: a name has one uid at a time."""
+    names = {name_of(request): request for request in requests if request.name}
+    if not names:
+        return {}
+    of = holds.c
+    rows = connection.execute(
+        select(of.cluster, of.root_uid, of.resource, of.namespace, of.name)
+        .where(
+            of.tenant == tenant,
+            tuple_(of.cluster, of.resource, of.namespace, of.name).in_(list(names)),
+            of.state == HoldState.UNCONFIRMED.value,
+        )
+        .distinct()
+    )
+    found: dict[tuple[str, ...], list[Root]] = {}
+    for row in rows:
+        request = names[(row.cluster, row.resource, row.namespace, row.name)]
+        if row.root_uid != request.root_uid:
+            found.setdefault(name_of(request), []).append((row.cluster, row.root_uid))
+    return found
+
+
+def name_of(request: HoldRequest) -> tuple[str, ...]:
+    """What an object is called: only one object is called so at a time."""
+    return request.cluster, request.resource, request.namespace, request.name
 
 
 def of_roots(connection: Connection, tenant: str, roots: Collection[Root]) -> dict[Root, list[Held]]:
@@ -99,6 +143,7 @@ def of_roots(connection: Connection, tenant: str, roots: Collection[Root]) -> di
     for row in rows:
         part = Held(
             hold_id=row.hold_id,
+            root=(row.cluster, row.root_uid),
             part=row.part,
             state=HoldState(row.state),
             demand=decode(Demand, row.demand),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -16,7 +16,7 @@ from joulegate.core.log import EntryType
 from joulegate_api.store.database import Database
 from joulegate_api.store.tables import entries
 
-LARGEST_PAGE: Final = 10_000
+_STRETCH: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +39,28 @@ class Journal:
         self._database = database
         self._tenant = tenant
 
-    def decisions(
-        self, since: datetime | None = None, until: datetime | None = None, limit: int = LARGEST_PAGE
-    ) -> tuple[Decision, ...]:
-        """At most ``limit`` decisions made in [``since``, ``until``), the newest first."""
+    def newest(self, limit: int, namespace: str | None = None) -> tuple[Decision, ...]:
+        """At most ``limit`` decisions, the newest first."""
+        found: list[Decision] = []
+        for decision in self.each():
+            if namespace in (None, decision.namespace):
+                found.append(decision)
+            if len(found) >= limit:
+                break
+        return tuple(found)
+
+    def each(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Decision]:
+        """Every decision made in [``since``, ``until``), the newest first, read as they are asked for."""
         of = entries.c
         query = select(of.data).where(of.tenant == self._tenant, of.type == EntryType.DECISION.value)
         if since is not None:
             query = query.where(of.recorded_at >= since)
         if until is not None:
             query = query.where(of.recorded_at < until)
-        newest = query.order_by(of.recorded_at.desc(), of.fact_id.desc()).limit(limit)
+        ordered = query.order_by(of.recorded_at.desc(), of.fact_id.desc()).execution_options(yield_per=_STRETCH)
         with self._database.read() as connection:
-            found = connection.execute(newest).scalars().all()
-        return tuple(_decision(json.loads(data)) for data in found)
+            for data in connection.execute(ordered).scalars():
+                yield _decision(json.loads(data))
 
 
 def _decision(entry: Mapping[str, Any]) -> Decision:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import uuid4
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from joulegate.core.budgets import Verdict
@@ -25,6 +26,7 @@ from joulegate_api.store.database import Database
 from joulegate_api.store.entries import Transaction, Writer
 from joulegate_api.store.holds import Held, HoldRequest, HoldState, Origin, Root
 from joulegate_api.store.planning import Plan, beyond, countable, judge, plan, repeated
+from joulegate_api.store.transitions import REPLACE, keys_of, step
 
 LARGEST_BATCH: Final = 256
 """Requests that share a transaction; more would make the first of them wait for the last."""
@@ -37,9 +39,16 @@ PLANNINGS: Final = 20
 class _Decision:
     """One request while its batch is decided."""
 
-    plan: Plan
-    verdict: Verdict | None = None
+    verdict: Verdict
     made: tuple[HoldRequest, Held, Origin, datetime] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """Holds of objects whose name another object has now."""
+
+    roots: Mapping[tuple[str, ...], Sequence[Root]]
+    parts: Mapping[Root, Sequence[Held]]
 
 
 class Ledger:
@@ -78,13 +87,24 @@ class Ledger:
             planned = plan(request, self._budgets.hierarchy(connection))
             root = _root(request)
             parts = holds.of_roots(connection, self._tenant, [root]).get(root, [])
-            answered = repeated(request, parts)
+            hold_id = holds.hold_id_of(self._tenant, root, request.extension or len(parts))
+            answered = repeated(request, parts, hold_id)
             if answered is not None:
                 return answered.verdict
             accounts = unlocked(connection, self._tenant, planned.periods, planned.budgets)
-            growth = any(part.state in holds.LIVE for part in parts)
-            verdict = judge(beyond(countable(planned, accounts), parts), accounts, growth=growth)
+            self._forget_namesakes(connection, request, accounts)
+            growth = not request.extension and any(part.state in holds.LIVE for part in parts)
+            asked = countable(planned, accounts)
+            verdict = judge(asked if request.extension else beyond(asked, parts), accounts, growth=growth)
             return replace(verdict, as_of=self._database.now(connection))
+
+    def _forget_namesakes(self, connection: Connection, request: HoldRequest, accounts: Mapping[Key, Account]) -> None:
+        """What an unconfirmed hold of the same name holds would be available again."""
+        roots = holds.namesakes(connection, self._tenant, [request]).get(holds.name_of(request), [])
+        for parts in holds.of_roots(connection, self._tenant, roots).values() if roots else ():
+            for key, amounts in holds.held_of(parts).items():
+                if key in accounts:
+                    accounts[key].post(NOTHING, amounts.negated(), None)
 
     def _serve(self, requests: Sequence[HoldRequest]) -> list[Verdict | Exception]:
         """Decide a batch; where budgets changed meanwhile, plan again by the new ones."""
@@ -104,20 +124,22 @@ class Ledger:
         periods: dict[Key, Period] = {key: period for made in plans for key, period in made.periods.items()}
         self._accounts.prepare(periods)
         with self._writer.transaction() as transaction:
-            accounts = self._accounts.lock(transaction, periods)
+            before = self._namesakes(transaction, plans)
+            keys = {*periods, *keys_of(before.parts)}
+            accounts = self._accounts.lock(transaction, keys)
             if versions.current(transaction.connection, self._tenant).hierarchy != hierarchy.version:
                 raise StaleError
             try:
                 with transaction.savepoint():
-                    return self._keep(transaction, plans, accounts)
+                    return self._keep(transaction, plans, accounts, before.roots)
             except IntegrityError:
                 # Another process made a hold of one of these roots, under other budgets. One at a time then.
                 answers: list[Verdict | Exception] = []
                 for made in plans:
                     try:
                         with transaction.savepoint():
-                            own = self._accounts.lock(transaction, made.periods)
-                            answers += self._keep(transaction, [made], own)
+                            own = self._accounts.lock(transaction, keys)
+                            answers += self._keep(transaction, [made], own, before.roots)
                     except IntegrityError as error:
                         answers.append(
                             UnavailableError(
@@ -126,16 +148,31 @@ class Ledger:
                         )
                 return answers
 
+    def _namesakes(self, transaction: Transaction, plans: Sequence[Plan]) -> _Before:
+        """Holds whose objects must be gone, because another object has their name now."""
+        roots = holds.namesakes(transaction.connection, self._tenant, [made.request for made in plans])
+        every = {root for found in roots.values() for root in found}
+        return _Before(roots, holds.of_roots(transaction.connection, self._tenant, every) if every else {})
+
     def _keep(
-        self, transaction: Transaction, plans: Sequence[Plan], accounts: Mapping[Key, Account]
+        self,
+        transaction: Transaction,
+        plans: Sequence[Plan],
+        accounts: Mapping[Key, Account],
+        namesakes: Mapping[tuple[str, ...], Sequence[Root]],
     ) -> list[Verdict | Exception]:
-        roots = {_root(made.request) for made in plans}
-        parts = holds.of_roots(transaction.connection, self._tenant, roots)
+        gone = {root for roots in namesakes.values() for root in roots}
+        parts = holds.of_roots(transaction.connection, self._tenant, gone | {_root(made.request) for made in plans})
         now = transaction.now()
-        decisions = [self._settle(transaction, made, parts, accounts, now) for made in plans]
-        holds.add(transaction, [decision.made for decision in decisions if decision.made])
+        decisions: dict[int, _Decision] = {}
+        for number, made in sorted(enumerate(plans), key=lambda item: item[1].request.origin is not Origin.RENEWED):
+            for root in namesakes.get(holds.name_of(made.request), ()):
+                why = {"replaced_by": made.request.root_uid}
+                parts[root] = step(transaction, root, parts.get(root, []), REPLACE, accounts, now, why)
+            decisions[number] = self._settle(transaction, made, parts, accounts, now)
+        holds.add(transaction, [decision.made for decision in decisions.values() if decision.made])
         self._accounts.write(transaction, accounts.values())
-        return [decision.verdict for decision in decisions if decision.verdict]
+        return [decisions[number].verdict for number in range(len(plans))]
 
     def _settle(
         self,
@@ -147,24 +184,26 @@ class Ledger:
     ) -> _Decision:
         request = planned.request
         own = parts.setdefault(_root(request), [])
-        answered = repeated(request, own)
+        hold_id = holds.hold_id_of(self._tenant, _root(request), request.extension or len(own))
+        answered = repeated(request, own, hold_id)
         if answered is not None:
-            return _Decision(planned, answered.verdict)
-        growth = any(part.state in holds.LIVE for part in own)
-        asked = beyond(countable(planned, accounts), own)
-        before = {key: accounts[key].available() for key in asked.asked}
+            return _Decision(answered.verdict)
+        growth = not request.extension and any(part.state in holds.LIVE for part in own)
+        asked = countable(planned, accounts) if request.extension else beyond(countable(planned, accounts), own)
+        before = {key: accounts[key].available(request.namespace) for key in asked.asked}
         verdict = replace(judge(asked, accounts, growth=growth), as_of=now)
-        hold_id = holds.hold_id_of(self._tenant, _root(request), len(own))
-        decision = _Decision(asked, verdict)
-        if verdict.allowed:
+        decision = _Decision(verdict)
+        if verdict.allowed or request.origin is Origin.RENEWED:
             verdict = decision.verdict = replace(verdict, hold=hold_id)
-            held = Held(hold_id, len(own), HoldState.UNCONFIRMED, request.demand, verdict, asked.asked)
-            decision.made = (request, held, Origin.GROWTH if growth else Origin.ADMITTED, now)
+            runs = request.origin is not Origin.ADMITTED
+            state = HoldState.CONFIRMED if runs else HoldState.UNCONFIRMED
+            held = Held(hold_id, _root(request), len(own), state, request.demand, verdict, asked.asked)
+            decision.made = (request, held, Origin.GROWTH if growth and not runs else request.origin, now)
             own.append(held)
             for key, amounts in asked.asked.items():
                 accounts[key].counts(None if amounts.micros is None else planned.currency)
-                accounts[key].post(NOTHING, amounts)
-        fact_id = hold_id if verdict.allowed else f"{hold_id}/{uuid4().hex}"  # a refusal is decided again each time
+                accounts[key].post(NOTHING, amounts, request.namespace)
+        fact_id = hold_id if verdict.hold else f"{hold_id}/{uuid4().hex}"  # a refusal is decided again each time
         transaction.log(EntryType.DECISION, fact_id, now, _entry(asked, verdict, before))
         return decision
 
@@ -193,6 +232,8 @@ def _entry(planned: Plan, verdict: Verdict, available: Mapping[Key, Amounts]) ->
         "requested_at": format_instant(request.requested_at),
         "demand": encode(request.demand),
         "quote_hash": leaf_hash(canonical(quote)).hex(),
+        "origin": request.origin.value,
+        "held": verdict.hold is not None,
         "verdict": encode(verdict),
         "claims": [
             {

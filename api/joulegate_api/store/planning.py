@@ -12,7 +12,7 @@ from joulegate.core.units import Unit
 from joulegate_api.store.amounts import Amounts
 from joulegate_api.store.balances import Account, Key
 from joulegate_api.store.budgets import Hierarchy
-from joulegate_api.store.holds import LIVE, Held, HoldRequest, held_of
+from joulegate_api.store.holds import LIVE, Held, HoldRequest, Origin, held_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,13 @@ def _all_known_sum(left: Amounts, right: Amounts) -> Amounts:
     return Amounts(*(None if a is None or b is None else a + b for a, b in zip(left, right, strict=True)))
 
 
-def repeated(request: HoldRequest, parts: list[Held]) -> Held | None:
-    """The part that already answered this request: the first live one whose demand covers what is asked."""
+def repeated(request: HoldRequest, parts: list[Held], hold_id: str) -> Held | None:
+    """The part that already answered this request: the first live one whose demand covers what is asked.
+
+    An extension is answered by the part that it made itself.
+    """
+    if request.extension:
+        return next((part for part in parts if part.hold_id == hold_id), None)
     return next((part for part in parts if part.state in LIVE and request.demand.within(part.demand)), None)
 
 
@@ -97,7 +102,9 @@ def judge(planned: Plan, accounts: Mapping[Key, Account], *, growth: bool) -> Ve
         verdict = Verdict(Outcome.DENY, Reason.NOT_PERMITTED, budget=planned.binding.not_permitted)
     else:
         verdict = decide([claim for key in planned.asked for claim in _claims(planned, key, accounts[key])])
-    if growth and not verdict.allowed:
+    if planned.request.origin is Origin.ADOPTED:
+        verdict = replace(verdict, outcome=Outcome.ALLOW, reason=Reason.ADOPTED)
+    elif growth and not verdict.allowed:
         verdict = replace(verdict, reason=Reason.GROWTH_REFUSED)
     quote = planned.request.quote
     return replace(verdict, basis=quote.basis, n=quote.n, warnings=(*planned.binding.warnings, *verdict.warnings))
@@ -106,19 +113,20 @@ def judge(planned: Plan, accounts: Mapping[Key, Account], *, growth: bool) -> Ve
 def _claims(planned: Plan, key: Key, account: Account) -> list[Claim]:
     budget = planned.budgets[key.budget]
     claims = []
+    available, unused = account.available(planned.request.namespace), account.unused(planned.request.namespace)
     for unit in Unit:
-        balance = account.balance(unit)
-        if balance.available is not None:
+        room = available.of(unit)
+        if room is not None:
             claims.append(
                 Claim(
                     budget=key.budget,
                     period=planned.periods[key],
                     unit=unit,
                     asked=planned.asked[key].of(unit),
-                    available=balance.available,
+                    available=room,
                     enforcement=budget.enforcement,
-                    exceptions=balance.exceptions,
-                    currency=balance.currency,
+                    exceptions=unused.of(unit) or 0,
+                    currency=account.currency if unit is Unit.MICROS else None,
                     when_undecidable=budget.when_undecidable,
                 )
             )

@@ -76,6 +76,7 @@ def post(
     fact: Fact,
     posted: Mapping[Key, Amounts],
     claims: Mapping[Key, Sequence[OpenClaim]],
+    namespace: str | None = None,
 ) -> list[dict[str, Any]]:
     """Post amounts in full, with what changed of the pending of settled claims; returns what the entry says."""
     rows, told = [], []
@@ -88,7 +89,7 @@ def post(
         if key not in posted and pending == NOTHING:
             continue
         account = accounts[key]
-        account.post(amounts, pending)
+        account.post(amounts, pending, namespace)
         rows.append(_row(transaction, fact, account, amounts, pending, own[0].hold_id if own else None))
         told.append(
             {

@@ -16,8 +16,10 @@ from joulegate.core.log import EntryType
 from joulegate.core.prediction import PastRun
 from joulegate.core.records import EfficiencyRecord
 from joulegate_api.store import claims, holds, postings, slices, stored_records, versions
-from joulegate_api.store.balances import Accounts, Key, StaleError
+from joulegate_api.store.amounts import Amounts
+from joulegate_api.store.balances import Account, Accounts, Key, StaleError
 from joulegate_api.store.budgets import Budgets
+from joulegate_api.store.claims import OpenClaim
 from joulegate_api.store.database import Database
 from joulegate_api.store.entries import Transaction, Writer
 from joulegate_api.store.postings import Charge, Fact
@@ -25,6 +27,7 @@ from joulegate_api.store.rates import Book, RateShelf
 from joulegate_api.store.slices import PricedSlice
 from joulegate_api.store.stored_records import Page, RecordFilters, StoredRecord
 from joulegate_api.store.tables import record_slices, records
+from joulegate_api.store.unpriced import tell_unpriced
 
 PLANNINGS: Final = 20
 LARGEST_PAGE: Final = 1_000
@@ -155,7 +158,7 @@ class Records:
         run = record.run
         roots = {(run.cluster, uid) for uid in (run.uid, run.pod_uid) if uid is not None}
         found = holds.of_roots(connection, self._tenant, roots)
-        return tuple(part for parts in found.values() for part in parts if part.state in holds.LIVE)
+        return tuple(part for parts in found.values() for part in parts if part.state not in holds.DEAD)
 
     def _keep(
         self,
@@ -181,21 +184,37 @@ class Records:
         body = encode(record)
         row = stored_records.row_of(record, body, content_hash, principal, now, self_reported=self_reported)
         row |= {"tenant": self._tenant, "budgets": sorted({key.budget for key in charging.charges})}
+        row["root_uid"] = held[0].root[1] if held else None
         transaction.connection.execute(insert(records).values(**row))
         rows = [slices.to_row(self._tenant, record.record_id, part, charging.book) for part in charging.parts]
         if rows:
             transaction.connection.execute(insert(record_slices), rows)
         posted = {key: charge.amounts(accounts[key]) for key, charge in charging.charges.items()}
-        open_claims = {key: own for key, own in claims.claims_of(transaction, held).items() if key in posted}
-        for key, own in open_claims.items():
-            claims.draw(own, posted[key])
-            for claim in own:
-                claim.settle()
-        told = postings.post(transaction, accounts, fact, posted, open_claims)
+        drawn = self._draw(transaction, held, posted, accounts)
+        told = postings.post(transaction, accounts, fact, posted, drawn, record.run.namespace)
         self._accounts.write(transaction, accounts.values())
         entry = {"record": body, "content_hash": content_hash, "principal": principal, "self_reported": self_reported}
         entry |= {"slices": [stored_records.told(part, charging.book) for part in charging.parts], "charges": told}
         transaction.log(EntryType.RECORD, record.record_id, now, entry)
+
+    def _draw(
+        self,
+        transaction: Transaction,
+        held: Sequence[holds.Held],
+        posted: Mapping[Key, Amounts],
+        accounts: Mapping[Key, Account],
+    ) -> dict[Key, Sequence[OpenClaim]]:
+        """Draw what is posted from the claims of the run's hold on the same budgets and periods."""
+        opened: dict[Key, Sequence[OpenClaim]] = {
+            key: own for key, own in claims.claims_of(transaction, held).items() if key in posted
+        }
+        for root in {part.root for part in held}:
+            tell_unpriced(transaction, root, held, opened, accounts)
+        for key, own in opened.items():
+            claims.draw(own, posted[key])
+            for claim in own:
+                claim.settle()
+        return opened
 
     def _known(self, connection: Connection, record_id: str) -> Row[Any] | None:
         query = select(records).where(records.c.tenant == self._tenant, records.c.record_id == record_id)

@@ -1,0 +1,88 @@
+"""What was quoted for quarter-hours whose energy is posted and whose carbon or money is not known yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, or_, select
+
+from joulegate.core.encoding import decode
+from joulegate.core.metering import Boundary
+from joulegate.core.periods import quarter_of
+from joulegate.core.quotes import Quote
+from joulegate_api.store.amounts import NOTHING, Amounts
+from joulegate_api.store.balances import Account, Key
+from joulegate_api.store.claims import OpenClaim
+from joulegate_api.store.entries import Transaction
+from joulegate_api.store.holds import Held, Root
+from joulegate_api.store.meter_tables import charges
+from joulegate_api.store.tables import holds, record_slices, records
+
+
+def tell_unpriced(
+    transaction: Transaction,
+    root: Root,
+    parts: Sequence[Held],
+    claims: Mapping[Key, Sequence[OpenClaim]],
+    accounts: Mapping[Key, Account],
+) -> None:
+    """Give the last claim of each budget and period what was quoted for its unpriced quarter-hours."""
+    missing = _quarters(transaction, root)
+    quoted = _quoted(transaction, parts) if missing else {}
+    for key, own in claims.items():
+        whole = NOTHING
+        for quarter, (carbon, money) in missing.items():
+            if key.start <= quarter < accounts[key].end:
+                amounts = quoted.get(quarter, NOTHING)
+                whole = whole.plus(Amounts(0, amounts.ug if carbon else 0, amounts.micros if money else 0).known())
+        for claim in own:
+            claim.unpriced = whole.where(claim.held) if claim is own[-1] else NOTHING
+
+
+def _quarters(transaction: Transaction, root: Root) -> dict[datetime, tuple[bool, bool]]:
+    """Quarter-hours of a root with energy but without carbon (first) or without money (second)."""
+    found: dict[datetime, tuple[bool, bool]] = {}
+    for query in _queries(transaction.tenant, root):
+        for quarter, carbon, money in transaction.connection.execute(query):
+            before = found.get(quarter, (False, False))
+            found[quarter] = (before[0] or carbon is None, before[1] or money is None)
+    return found
+
+
+def _queries(tenant: str, root: Root) -> Iterable[Select[Any]]:
+    of = charges.c
+    yield select(of.quarter, of.carbon_location_ug, of.cost_micros).where(
+        of.tenant == tenant,
+        of.cluster == root[0],
+        of.root_uid == root[1],
+        or_(of.carbon_location_ug.is_(None), of.cost_micros.is_(None)),
+    )
+    part = record_slices.c
+    yield (
+        select(part.quarter, part.carbon_location_ug, part.cost_micros)
+        .join(records, (records.c.tenant == part.tenant) & (records.c.record_id == part.record_id))
+        .where(
+            records.c.tenant == tenant,
+            records.c.cluster == root[0],
+            records.c.root_uid == root[1],
+            part.boundary == Boundary.ACCELERATOR.value,
+            part.energy_mj.is_not(None),
+            or_(part.carbon_location_ug.is_(None), part.cost_micros.is_(None)),
+        )
+    )
+
+
+def _quoted(transaction: Transaction, parts: Sequence[Held]) -> dict[datetime, Amounts]:
+    """The quotes of all parts together, by UTC quarter-hour."""
+    query = select(holds.c.quote).where(
+        holds.c.tenant == transaction.tenant, holds.c.hold_id.in_([part.hold_id for part in parts])
+    )
+    found: dict[datetime, Amounts] = {}
+    for written in transaction.connection.execute(query).scalars():
+        for amount in decode(Quote, written).quarters:
+            quarter = quarter_of(amount.start)
+            known = Amounts(amount.energy_mj, amount.carbon_ug, amount.cost.micros if amount.cost else None).known()
+            found[quarter] = found.get(quarter, NOTHING).plus(known)
+    return found
