@@ -4,58 +4,58 @@ import ipaddress
 import os
 import socket
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-TESTS = Path(__file__).parent
-LANES = tomllib.loads((TESTS / "lanes.toml").read_text(encoding="utf-8"))["lane"]
-MARKERS = frozenset(lane["marker"] for lane in LANES if "marker" in lane)
+from tests.lanes import ROOT, Lane, load
+
+LANES = load(ROOT / "tests" / "lanes.toml")
+NEEDS = frozenset(lane.marker for lane in LANES if lane.marker and lane.need)
 
 
-def lane_of_path(path: Path) -> dict[str, Any] | None:
+def lane_of_path(path: Path) -> Lane | None:
     """The lane that owns every test in `path`, if one does."""
     for lane in LANES:
-        if any(path.is_relative_to(TESTS.parent / owned) for owned in lane.get("paths", ())):
-            return dict(lane)
+        if any(path.is_relative_to(ROOT / owned) for owned in lane.paths):
+            return lane
     return None
 
 
 def leads_to_owned_paths(folder: Path, environment: str) -> bool:
     """Whether `folder` is above a path that a lane of `environment` owns."""
-    owned = [path for lane in LANES if lane["environment"] == environment for path in lane.get("paths", ())]
-    return any((TESTS.parent / path).is_relative_to(folder) for path in owned)
+    owned = [path for lane in LANES if lane.environment == environment for path in lane.paths]
+    return any((ROOT / path).is_relative_to(folder) for path in owned)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Each lane but the one without a marker gives its marker to pytest."""
     for lane in LANES:
-        if "marker" in lane:
-            config.addinivalue_line("markers", f"{lane['marker']}: belongs to lane {lane['name']}")
+        if lane.marker:
+            config.addinivalue_line("markers", f"{lane.marker}: belongs to lane {lane.name}")
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """KFP and the services share no environment: each collects only what is its own."""
     owner = lane_of_path(collection_path)
     if Path(sys.prefix).name != ".venv-kfp":
-        return True if owner and owner["environment"] == ".venv-kfp" else None
+        return True if owner and owner.environment == ".venv-kfp" else None
     if owner:
-        return True if owner["environment"] != ".venv-kfp" else None
+        return True if owner.environment != ".venv-kfp" else None
     return None if leads_to_owned_paths(collection_path, ".venv-kfp") else True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test is in exactly one lane: by its path, else by its one marker, else in the fast one."""
+    """A test needs one thing at most; its path may say what."""
     for item in items:
         owner = lane_of_path(item.path)
-        if owner is not None:
-            item.add_marker(owner["marker"])
-        lanes = {mark.name for mark in item.iter_markers()} & MARKERS
-        if len(lanes) > 1:
-            message = f"{item.nodeid} is in more than one lane: {', '.join(sorted(lanes))}"
+        if owner is not None and owner.marker is not None:
+            item.add_marker(owner.marker)
+        needs = {mark.name for mark in item.iter_markers()} & NEEDS
+        if len(needs) > 1:
+            message = f"{item.nodeid} is in more than one lane: {', '.join(sorted(needs))}"
             raise pytest.UsageError(message)
 
 

@@ -39,6 +39,7 @@ class Lane:
     marker: str | None = None
     paths: tuple[str, ...] = ()
     need: tuple[str, ...] = ()
+    prepare: tuple[str, ...] = ()
     because: str = ""
 
     def is_possible(self) -> bool:
@@ -51,9 +52,15 @@ class Lane:
             return False
         return proof.returncode == 0
 
-    def command(self, others: Sequence[str]) -> list[str]:
-        """What runs the lane's tests; `others` are the markers of all lanes."""
-        selection = self.marker or f"not ({' or '.join(others)})"
+    def command(self, lanes: Sequence["Lane"]) -> list[str]:
+        """What runs the lane's tests; `lanes` are all lanes.
+
+        A need decides before everything else: a slow test that needs PostgreSQL is in the lane of
+        PostgreSQL. What is left is in the lane of its marker, or else in the one without a marker.
+        """
+        above = [] if self.need else [lane.marker for lane in lanes if lane.marker and (lane.need or not self.marker)]
+        parts = [self.marker, f"not ({' or '.join(above)})" if above else None]
+        selection = " and ".join(part for part in parts if part)
         command = [f"{self.environment}/bin/python", "-m", "pytest", "-q", "-m", selection]
         if self.workers > 1:
             command += ["-n", str(self.workers), "--dist", "worksteal"]
@@ -74,7 +81,7 @@ def load(path: Path) -> list[Lane]:
     """The lanes of the file `path`, in its order."""
     tables: list[dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))["lane"]
     for table in tables:
-        for name in {"paths", "need"} & table.keys():
+        for name in {"paths", "need", "prepare"} & table.keys():
             table[name] = tuple(table[name])
     return [Lane(**table) for table in tables]
 
@@ -121,16 +128,30 @@ def run_within(command: Sequence[str], budget_s: int) -> int | None:
             raise
 
 
-def run(lane: Lane, markers: Sequence[str]) -> Outcome | None:
+def prepared(lane: Lane) -> Outcome | None:
+    """The fault of a lane whose `prepare` failed; None where its tests can begin."""
+    status = run_within(lane.prepare, lane.budget_s) if lane.prepare else 0
+    if status is None:
+        return judged(Outcome(), status, lane.budget_s)
+    return Outcome(faults=("what its tests need could not be made",)) if status else None
+
+
+def tested(lane: Lane, lanes: Sequence[Lane], begun: float) -> Outcome:
+    """What the tests of a lane did in what is left of its budget; `begun` is a monotonic time in seconds."""
+    left_s = max(lane.budget_s - int(time.monotonic() - begun), 1)
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "junit.xml"
+        status = run_within([*lane.command(lanes), f"--junitxml={report}"], left_s)
+        return judged(counted(report), status, lane.budget_s)
+
+
+def run(lane: Lane, lanes: Sequence[Lane]) -> Outcome | None:
     """Runs one lane and says so; None where this machine cannot run it."""
     if not lane.is_possible():
         print(f"lane {lane.name}: not run, because {lane.because}", flush=True)
         return None
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "junit.xml"
-        status = run_within([*lane.command(markers), f"--junitxml={report}"], lane.budget_s)
-        outcome = judged(counted(report), status, lane.budget_s)
+    outcome = prepared(lane) or tested(lane, lanes, begun)
     seconds = time.monotonic() - begun
     print(
         f"lane {lane.name}: ran in {seconds:.0f} s: {outcome.passed} passed, "
@@ -152,9 +173,8 @@ def main(arguments: Sequence[str]) -> int:
     unknown = set(asked.name) - {lane.name for lane in lanes}
     if unknown:
         parser.error(f"no lane is called {', '.join(sorted(unknown))}")
-    markers = [lane.marker for lane in lanes if lane.marker]
     outcomes = [
-        run(lane, markers)
+        run(lane, lanes)
         for lane in lanes
         if (not asked.name or lane.name in asked.name) and (lane.fast or not asked.fast)
     ]

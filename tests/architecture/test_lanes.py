@@ -1,33 +1,21 @@
 """Each test runs in exactly one lane, and the runner counts without losing any."""
 
-import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests import lanes
+from tests.lanes import ROOT, Lane
+
 TESTS = ROOT / "tests"
 
 
-def load_runner() -> ModuleType:
-    """The runner, which is a program and no part of a package."""
-    spec = importlib.util.spec_from_file_location("lanes", TESTS / "lanes.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["lanes"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-lanes = load_runner()
 LANES = lanes.load(TESTS / "lanes.toml")
 MARKERS = [lane.marker for lane in LANES if lane.marker]
-
+NEEDS = {lane.marker for lane in LANES if lane.marker and lane.need}
 
 LIST_TESTS = """
 import sys
@@ -54,7 +42,8 @@ def collected(environment: str) -> list[tuple[Path, set[str]]]:
         text=True,
         timeout=60,
     )
-    assert done.returncode in {0, lanes.NO_TEST_COLLECTED}, done.stdout + done.stderr
+    told = [line for line in done.stdout.splitlines() if not line.startswith("TEST ")]
+    assert done.returncode in {0, lanes.NO_TEST_COLLECTED}, "\n".join([*told, done.stderr])
     rows = [line.split() for line in done.stdout.splitlines() if line.startswith("TEST ")]
     return [(Path(row[1]), set(row[2:]) & set(MARKERS)) for row in rows]
 
@@ -91,16 +80,25 @@ def test_every_test_is_in_exactly_one_lane() -> None:
         markers = {lane.marker for lane in LANES if lane.environment == environment}
         for path, own in collected(environment):
             places.setdefault(path, set()).add(environment)
-            assert len(own) <= 1, f"{path} has tests in {own}"
-            assert own <= markers if own else None in markers, f"{path} is not run by a lane"
+            needs = own & NEEDS
+            assert len(needs) <= 1, f"{path} has tests in {needs}"
+            assert (needs or own) <= markers if own else None in markers, f"{path} is not run by a lane"
     assert {path for path, where in places.items() if len(where) != 1} == set()
     assert set(TESTS.rglob("test_*.py")) - set(places) == set()
 
 
-def test_the_lane_without_a_marker_selects_what_no_other_lane_does() -> None:
-    (rest,) = [lane for lane in LANES if lane.marker is None]
-    command = rest.command(MARKERS)
-    assert command[command.index("-m", 3) + 1] == f"not ({' or '.join(MARKERS)})"
+def test_lanes_select_by_need_then_by_marker_then_the_rest() -> None:
+    def selection(need: tuple[str, ...], marker: str | None) -> str:
+        lane = Lane(name="x", environment="e", workers=1, budget_s=1, fast=True, marker=marker, need=need)
+        command = lane.command([*others, lane])
+        return command[command.index("-m", 3) + 1]
+
+    others = [
+        Lane(name=name, environment="e", workers=1, budget_s=1, fast=True, marker=name, need=("true",)) for name in "ab"
+    ]
+    assert selection(("true",), "c") == "c"
+    assert selection((), "c") == "c and not (a or b)"
+    assert selection((), None) == "not (a or b)"
 
 
 @pytest.mark.slow
@@ -143,6 +141,13 @@ def test_the_lane_without_a_marker_selects_what_no_other_lane_does() -> None:
             "0 passed, 1 failed",
         ),
         (
+            'budget_s = 30\nprepare = ["false"]',
+            "@pytest.mark.one\ndef test_a(): pass",
+            1,
+            "lane one: failed, because what its tests need could not be made",
+            "0 passed, 1 failed",
+        ),
+        (
             "budget_s = 2",
             "@pytest.mark.one\ndef test_a(): time.sleep(40)",
             1,
@@ -157,7 +162,7 @@ def test_the_lane_without_a_marker_selects_what_no_other_lane_does() -> None:
             "0 passed, 0 failed",
         ),
     ],
-    ids=["passes", "fails", "skips", "collects none", "cannot load", "takes too long", "no need"],
+    ids=["passes", "fails", "skips", "collects none", "cannot load", "cannot prepare", "takes too long", "no need"],
 )
 def test_the_runner_tells_what_a_lane_did(
     tmp_path: Path, lane_table: str, tests: str, status: int, said: str, closing: str
