@@ -18,8 +18,10 @@ from joulegate_api.admission import routes as admission
 from joulegate_api.auth import Tokens
 from joulegate_api.bodies import SCHEMAS, Body
 from joulegate_api.context import Context, Parts, authorize
+from joulegate_api.dashboard import pages
 from joulegate_api.guard import Guard
 from joulegate_api.history import History
+from joulegate_api.reports import routes as reports
 from joulegate_api.settings import Settings
 from joulegate_api.store import Store
 
@@ -29,6 +31,7 @@ BODIES: Final[tuple[Body[Any], ...]] = (
     rates.PRICES,
     rates.SITES,
     comparisons.COMPARISON,
+    reports.REPORT,
 )
 _PROBLEM: Final = {
     "description": "A problem document (RFC 9457) with a stable `code`.",
@@ -41,6 +44,7 @@ _ROUTERS: Final = (
     predictions.router,
     comparisons.router,
     admission.router,
+    reports.router,
     sessions.router,
 )
 
@@ -61,6 +65,7 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
     for router in _ROUTERS:
         app.include_router(router)
     _add_own_routes(app)
+    pages.mount(app)
     app.add_middleware(Guard, settings=settings)
     return app
 

@@ -69,6 +69,10 @@ ACCESS: Final[Mapping[tuple[str, str], Access]] = {
     ("POST", "/v1/comparisons"): Access(READERS),
     ("POST", "/v1/admission/validate"): Access(DECIDERS),
     ("POST", "/v1/admission/preview"): Access(READERS),
+    ("POST", "/v1/reports"): Access(READERS),
+    ("GET", "/v1/reports/{report_id}.{name}"): Access(READERS, page=True),
+    ("GET", "/"): Access(READERS, page=True),
+    ("GET", "/reports/{month}.{name}"): Access(READERS, page=True),
 }
 """Every route that this service has; a test compares it with the application."""
 

@@ -13,11 +13,13 @@ from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
 from joulegate_api.store import tables
+from joulegate_api.store.amounts import Amounts
 from joulegate_api.store.balances import Accounts
 from joulegate_api.store.budgets import BudgetBalances, Budgets
 from joulegate_api.store.database import Clock, Database
 from joulegate_api.store.entries import Writer
-from joulegate_api.store.holds import Held, HoldRequest, HoldState
+from joulegate_api.store.exceptions import BudgetException, Exceptions
+from joulegate_api.store.holds import Held, HoldRequest, HoldState, Origin
 from joulegate_api.store.journal import Decision, Journal
 from joulegate_api.store.ledger import Ledger
 from joulegate_api.store.rates import PutRates, RateShelf
@@ -25,20 +27,26 @@ from joulegate_api.store.records import Accepted, Records
 from joulegate_api.store.slices import PricedSlice
 from joulegate_api.store.stored_records import Page, RecordFilters, StoredRecord
 from joulegate_api.store.transitions import HoldBook, Transitions
+from joulegate_api.store.trial_balance import Check, Difference, TrialBalance
 
 __all__ = [
     "Accepted",
+    "Amounts",
     "BudgetBalances",
+    "BudgetException",
     "Decision",
+    "Difference",
     "Held",
     "HoldRequest",
     "HoldState",
+    "Origin",
     "Page",
     "PricedSlice",
     "PutRates",
     "RecordFilters",
     "Store",
     "StoredRecord",
+    "TrialBalance",
 ]
 
 
@@ -54,6 +62,8 @@ class Store:
         self.rates = RateShelf(database, writer, tenant)
         self.records = Records(database, writer, accounts, self.budgets, self.rates, tenant)
         self.holds = HoldBook(database, Transitions(database, writer, accounts, tenant), tenant)
+        self.exceptions = Exceptions(database, writer, accounts, self.budgets, tenant)
+        self.trial_balance = Check(database, tenant)
         self.ledger = Ledger(database, writer, self.budgets, accounts, tenant)
         self.journal = Journal(database, tenant)
 

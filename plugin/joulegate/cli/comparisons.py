@@ -69,9 +69,7 @@ def _energy(row: Any) -> str:  # noqa: ANN401 -- JSON
     span = row["energy_interval_mj"]
     if span is None:
         return text
-    scale = display.scale_for(Fraction(span["upper"]), display.ENERGY)
-    lower, upper = (display.in_scale(Fraction(span[end]), scale) for end in ("lower", "upper"))
-    return f"{text} ({lower} to {upper} {scale.unit})"
+    return f"{text} ({display.energy_between(Fraction(span['lower']), Fraction(span['upper']))})"
 
 
 _MISSING: Final = {Unit.MJ: display.NOT_MEASURED, Unit.UG: display.NOT_PRICED, Unit.MICROS: display.NOT_PRICED}

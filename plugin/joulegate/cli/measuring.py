@@ -92,8 +92,7 @@ def _interval(found: Measurement) -> list[tuple[str, str]]:
     parts = found.uncertainty
     if parts is None:
         return []
-    scale = display.scale_for(parts.upper_mj, display.ENERGY)
-    between = f"{display.in_scale(parts.lower_mj, scale)} to {display.in_scale(parts.upper_mj, scale)} {scale.unit}"
+    between = display.energy_between(parts.lower_mj, parts.upper_mj)
     widths = {"gain": parts.gain_mj, "duty": parts.duty_mj, "edges": parts.edge_mj, "gaps": parts.gap_mj}
     return [
         ("interval", f"{between} at {display.percent(Fraction(parts.confidence))}"),

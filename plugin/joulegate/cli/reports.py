@@ -41,7 +41,7 @@ def create(
     from joulegate.client import Client
 
     form = chosen(output, as_json)
-    body: dict[str, Any] = {"from": _instant(since, "--from"), "to": _instant(until, "--to")}
+    body: dict[str, Any] = {"since": _instant(since, "--from"), "until": _instant(until, "--to")}
     body |= {"namespace": scope} if scope else {}
     client = Client.from_home()
     made = client.post("/v1/reports", body, repeatable=True)

@@ -67,6 +67,12 @@ def energy(mj: Fraction | int | None, missing: str = NOT_MEASURED) -> str:
     return _shown(mj, ENERGY, missing)
 
 
+def energy_between(lower_mj: Fraction | int, upper_mj: Fraction | int) -> str:
+    """An interval of energy, both ends in the unit of the upper."""
+    scale = scale_for(upper_mj, ENERGY)
+    return f"{in_scale(lower_mj, scale)} to {in_scale(upper_mj, scale)} {scale.unit}"
+
+
 def carbon(ug: Fraction | int | None, missing: str = NOT_PRICED) -> str:
     """Greenhouse gases given in ug; the unit is of CO2 equivalent."""
     text = _shown(ug, CARBON, missing)
