@@ -1,6 +1,6 @@
 # The few commands of Joulegate; README and .ci/run call these.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check pins clean
+.PHONY: help setup demo test test-fast check cluster cluster-down pins clean
 
 # Makes the environments: any CPython from 3.11 on with venv and ensurepip.
 PYTHON ?= python3
@@ -33,6 +33,12 @@ check: setup     ## format, lint, types, import contracts, migrations against mo
 		$(BIN)/python -m joulegate_migrations upgrade "$$database" && \
 		$(BIN)/python -m joulegate_migrations check "$$database"
 	@$(BIN)/python -m pytest -q tests/architecture
+
+cluster: setup   ## start a real control plane for tests and print its kubeconfig
+	@$(BIN)/python -m tests.cluster up
+
+cluster-down: setup ## stop what `make cluster` started
+	@$(BIN)/python -m tests.cluster down
 
 pins: setup      ## resolve the pins again; UPGRADE=--upgrade takes the newest that fit
 	@$(PYTHON) requirements/install.py --resolve $(UPGRADE)
