@@ -159,7 +159,7 @@ class TraceMeter:
         readings = list(_readings(trace, self.column))
         self._curves = []
         for candidate in sensors:
-            curve = EnergyCurve(_instrument(trace, candidate, calibration, self._lag_ns))
+            curve = EnergyCurve(_instrument(trace, candidate, calibration, self._lag_ns), len(readings) + 2)
             for reading in readings:
                 curve.add(reading)
             curve.close()
