@@ -64,6 +64,15 @@ class Stretch:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A stretch that is over: its end, the device's energy there, and its windows."""
+
+    end_ns: int
+    energy_mj: int
+    windows: tuple[WindowBody, ...]
+
+
 class Chain:
     """The windows of one device. Energies are cumulative from the first reading that the log ever had."""
 
@@ -126,11 +135,10 @@ class Chain:
 
     def energy_mj(self) -> int:
         """The device's energy so far."""
-        until = self._curve.known_until_ns
-        return self._base_mj if until is None else self._base_mj + self._curve.energy_at(until)
+        return self._base_mj + self._energy_at(self._curve.known_until_ns or 0)
 
-    def closed(self, give_up_before_ns: int = 0) -> Iterator[WindowBody]:
-        """The windows of every stretch that has ended and whose end is known; numbered 1, the log numbers them anew.
+    def closed(self, give_up_before_ns: int = 0) -> Iterator[Closed]:
+        """Every stretch that has ended and whose end is known, with its windows; the log numbers them.
 
         Stretches that ended before ``give_up_before_ns`` are closed in any case;
         what was not read by then is a gap.
@@ -141,11 +149,14 @@ class Chain:
             late = (self.known_until_ns or 0) < end_ns
             if late and end_ns >= give_up_before_ns:
                 return
-            yield from self._windows(stretch)
+            yield Closed(end_ns, self._base_mj + self._energy_at(end_ns), tuple(self._windows(stretch)))
             self.stretches.popleft()
             if late:
                 self._begin_anew()
             self._forget(end_ns)
+
+    def _energy_at(self, at_ns: int) -> int:
+        return 0 if self._curve.known_until_ns is None else self._curve.energy_at(at_ns)
 
     def _windows(self, stretch: Stretch) -> Iterator[WindowBody]:
         if self._curve.known_until_ns is None:
@@ -215,9 +226,8 @@ class Chain:
     def to_json(self) -> dict[str, Any]:
         """What the chain needs to go on from its first open stretch, as plain JSON."""
         start_ns = self.stretches[0].start_ns if self.stretches else 0
-        known = self._curve.known_until_ns is not None
         return {
-            "anchor_mj": self._base_mj + self._curve.energy_at(start_ns) if known else self._base_mj,
+            "anchor_mj": self._base_mj + self._energy_at(start_ns),
             "anchor_ns": start_ns,
             "floor_mw": self.floor.power_mw,
             "readings": [[r.at_ns, r.counter_mj, r.instant_mw, r.average_mw] for r in self.recent],
@@ -231,8 +241,7 @@ class Chain:
         for row in value["readings"]:
             chain.read(Reading(*row))
         chain.stretches.extend(_stretch_from_json(row) for row in value["stretches"])
-        known = chain.known_until_ns is not None
-        chain._base_mj = value["anchor_mj"] - (chain._curve.energy_at(value["anchor_ns"]) if known else 0)
+        chain._base_mj = value["anchor_mj"] - chain._energy_at(value["anchor_ns"])
         return chain
 
 

@@ -1,0 +1,354 @@
+"""The node's meter without its threads: what is fed to it becomes windows in the log.
+
+Once a second :meth:`NodeMeter.tick` takes readings, holds and use. Everything
+goes to the tape first; windows that come of it go to the write-ahead log; when a
+quarter-hour is on the disk the tape begins anew. Started again, the meter plays
+the tape and skips what the log already has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from joulegate.clock import Instant
+from joulegate.core.attribution import IdleFloor
+from joulegate.core.curve import Reading
+from joulegate.core.errors import UnavailableError
+from joulegate.core.metering import Boundary, Method, Methods
+from joulegate.core.periods import cut_at_quarters, format_instant, parse_instant
+from joulegate.core.sensors import SENSORS
+from joulegate.core.units import NS_PER_SECOND
+from joulegate.gpu import Device
+from joulegate.windows import WindowBody
+from joulegate_operators.node.holds import DeviceHolds
+from joulegate_operators.node.tape import Event, Tape
+from joulegate_operators.node.timeline import Timeline
+from joulegate_operators.node.wal import WindowLog
+from joulegate_operators.node.windows import Chain
+
+PATIENCE_NS: Final = 3_600 * NS_PER_SECOND
+"""How long a device that does not answer is waited for before its energy is a gap."""
+
+AWAY_NS: Final = 10 * NS_PER_SECOND
+"""A meter that was away for longer did not see who held what meanwhile; its windows say so."""
+
+METER_AWAY: Final = "meter_away"
+NOT_METERED: Final = "not_metered"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one second brought. ``holds`` None: the kubelet was not asked, or did not answer."""
+
+    now: Instant
+    readings: Mapping[str, Sequence[Reading]] = field(default_factory=dict)
+    holds: Mapping[str, DeviceHolds] | None = None
+    use: Mapping[str, tuple[dict[str, int], int] | None] = field(default_factory=dict)
+    began: Mapping[str, datetime] = field(default_factory=dict)
+    """When the containers of a pod began, by its uid, where that is known."""
+
+
+class NodeMeter:
+    """The chains of a node's devices between tape and log."""
+
+    def __init__(self, log: WindowLog, tape: Tape, methods: Methods, boot_id: str) -> None:
+        """Prepare; :meth:`resume` comes first."""
+        self._log = log
+        self._tape = tape
+        self._methods = methods
+        self._boot_id = boot_id
+        self.chains: dict[str, Chain] = {}
+        self.timeline: Timeline | None = None
+        self.disk_errors = 0
+        """How often the disk refused; the alarm is that it rises."""
+        self._unwritten: list[tuple[list[WindowBody], dict[str, Any]]] = []
+        self._bases: dict[str, list[Any]] = {}
+        self._turn_due = False
+        self._away = False
+
+    # -- the beginning -----------------------------------------------------------------------
+
+    def resume(self, now: Instant) -> None:
+        """Go on where the last process stopped: from its tape, or else from the ends that the log knows."""
+        found = self._tape.read()
+        if found is not None:
+            state, events = found
+            self._play(state, events)
+            same_boot = state["boot_id"] == self._boot_id
+        else:
+            same_boot = False
+        if self.timeline is not None and same_boot:
+            self._away = now.boottime_ns - self.timeline.last.boottime_ns > AWAY_NS
+            if self._away:
+                for chain in self.chains.values():
+                    chain.mark(METER_AWAY)
+        else:
+            self._bridge(now)
+        self._log.fill_tail([_head_of(chain) for chain in self.chains.values() if chain.stretches])
+        self._write()
+        self._turn()
+
+    def _play(self, state: dict[str, Any], events: Iterable[Event]) -> None:
+        self.timeline = Timeline(_instant(state["at"]))
+        self._bases = dict(state["bases"])
+        for row in state["chains"]:
+            device = _device_from(row["device"])
+            self.chains[device.uuid] = Chain.from_json(device, self._methods, row["chain"])
+        for event in events:
+            self._feed(event)
+            self.timeline.last = _instant(event["at"])
+        self._collect(state["boot_id"])
+
+    def _bridge(self, now: Instant) -> None:
+        """After a reboot, or without a tape: the time in between was not metered, and is said to have been so."""
+        old, self.chains = self.chains, {}
+        last = self.timeline.last if self.timeline else None
+        start = max(now.utc, last.utc) if last else now.utc
+        ends: dict[str, tuple[datetime, int]] = {
+            uuid: (parse_instant(row[3], "end"), int(row[2])) for uuid, row in self._log.through.items()
+        }
+        for uuid, chain in old.items():
+            if last is not None and chain.stretches:
+                chain.cut(last.boottime_ns, last.utc)
+                windows = [window for closed in chain.closed(last.boottime_ns + 1) for window in closed.windows]
+                self._unwritten.append((windows, {}))
+                ends[uuid] = (last.utc, chain.energy_mj())
+        gaps = [gap for uuid, (end, mj) in sorted(ends.items()) for gap in _gap(uuid, end, start, mj)]
+        if gaps:
+            through = {
+                uuid: [self._boot_id, 0, mj, format_instant(max(start, end))] for uuid, (end, mj) in ends.items()
+            }
+            self._unwritten.append((gaps, through))
+        for uuid, (end, mj) in ends.items():
+            floor_mw = old[uuid].floor.power_mw if uuid in old else None
+            self._bases[uuid] = [mj, floor_mw, format_instant(max(start, end))]
+        latest = max([start, *(end for end, _ in ends.values())])
+        self.timeline = Timeline(replace(now, utc=latest))
+
+    # -- every second ------------------------------------------------------------------------
+
+    def tick(self, sample: Sample, devices: Sequence[Device]) -> None:
+        """Take one second; never raises for the disk's sake."""
+        if self.timeline is None:
+            message = "resume() comes first"
+            raise RuntimeError(message)
+        before = self.timeline.last
+        date = self.timeline.observe(sample.now)
+        event = self._event(sample, devices, before, date)
+        self._note(event)
+        self._feed(event)
+        self._collect(self._boot_id, give_up_before_ns=sample.now.boottime_ns - PATIENCE_NS)
+        self._turn_due = self._turn_due or any(cut[2] is None for cut in event["cuts"])
+        self._write()
+        if self._turn_due and self._quarter_is_over():
+            self._turn()
+
+    def _event(self, sample: Sample, devices: Sequence[Device], before: Instant, date: datetime) -> Event:
+        quarters = [] if self.timeline is None else list(self.timeline.quarters(before))
+        event: Event = {
+            "at": [sample.now.boottime_ns, format_instant(date)],
+            "cuts": [[cut.boottime_ns, format_instant(cut.utc), None] for cut in quarters],
+            "read": {
+                uuid: [[r.at_ns, r.counter_mj, r.instant_mw, r.average_mw] for r in readings]
+                for uuid, readings in sample.readings.items()
+            },
+            "use": {uuid: None if use is None else [use[0], use[1]] for uuid, use in sample.use.items()},
+            "new": [
+                _device_row(device)
+                for device in devices
+                if device.uuid not in self.chains and sample.readings.get(device.uuid)
+            ],
+        }
+        event["cuts"] += self._changes(sample, before, date)
+        event["cuts"].sort(key=lambda cut: cut[0])
+        return event
+
+    def _changes(self, sample: Sample, before: Instant, date: datetime) -> list[list[Any]]:
+        """Cuts where the holds of a device changed."""
+        changed: dict[int, dict[str, Any]] = {}
+        dates: dict[int, datetime] = {}
+        for uuid, holds in (sample.holds or {}).items():
+            chain = self.chains.get(uuid)
+            if chain is None or not chain.stretches or chain.stretches[-1].holds == holds:
+                continue
+            at_ns, at = self._began(chain, holds, sample, before, date)
+            changed.setdefault(at_ns, {})[uuid] = holds.to_json()
+            dates[at_ns] = at
+        if sample.holds is not None:
+            self._away = False
+        return [[at_ns, format_instant(dates[at_ns]), by_uuid] for at_ns, by_uuid in changed.items()]
+
+    def _began(
+        self, chain: Chain, holds: DeviceHolds, sample: Sample, before: Instant, date: datetime
+    ) -> tuple[int, datetime]:
+        """When a change of holds took place: now, or, after the meter was away, when the new containers began."""
+        if self._away:
+            new = set(holds.subjects.values()) - set(chain.stretches[-1].holds.subjects.values())
+            starts = [sample.began[s.pod_uid] for s in new if s.pod_uid in sample.began]
+            start = min(starts, default=date)
+            if chain.stretches[-1].start < start < date and before.utc < date:
+                span_ns = sample.now.boottime_ns - before.boottime_ns
+                into = max(start - before.utc, timedelta(0)) / (date - before.utc)
+                return before.boottime_ns + int(span_ns * into), max(start, before.utc)
+        return sample.now.boottime_ns, date
+
+    def _feed(self, event: Event) -> None:
+        """Give an event to the chains; the same when it happens and when the tape is played."""
+        for row in event["new"]:
+            device = _device_from(row)
+            base_mj, floor_mw, _ = self._bases.get(device.uuid, _NO_BASE)
+            self.chains[device.uuid] = Chain(device, self._methods, base_mj, IdleFloor(floor_mw))
+        for uuid, rows in event["read"].items():
+            if uuid in self.chains:
+                for row in rows:
+                    self.chains[uuid].read(Reading(*row))
+        self._begin_chains(_instant(event["at"]))
+        for uuid, use in event["use"].items():
+            if uuid in self.chains:
+                self.chains[uuid].used(*(use or (None,)))
+        for cut_ns, text, by_uuid in event["cuts"]:
+            for uuid, chain in self.chains.items():
+                if by_uuid is None:
+                    chain.cut(cut_ns, parse_instant(text, "cut"))
+                elif uuid in by_uuid:
+                    chain.cut(cut_ns, parse_instant(text, "cut"), DeviceHolds.from_json(by_uuid[uuid]))
+
+    def _begin_chains(self, now: Instant) -> None:
+        """Let chains begin where their device's energy is known from."""
+        for uuid, chain in self.chains.items():
+            if not chain.stretches and chain.known_from_ns is not None:
+                ago = timedelta(microseconds=(now.boottime_ns - chain.known_from_ns) // 1_000)
+                not_before = parse_instant(self._bases.get(uuid, _NO_BASE)[2], "base")
+                chain.cut(chain.known_from_ns, max(now.utc - ago, not_before), DeviceHolds())
+
+    # -- to the disk -------------------------------------------------------------------------
+
+    def _collect(self, boot_id: str, give_up_before_ns: int = 0) -> None:
+        """Take the closed stretches of every chain that the log does not have yet."""
+        windows: list[WindowBody] = []
+        through: dict[str, Any] = {}
+        for uuid, chain in self.chains.items():
+            for closed in chain.closed(give_up_before_ns):
+                known = self._log.through.get(uuid)
+                if known and known[0] == boot_id and closed.end_ns <= known[1]:
+                    continue
+                windows += closed.windows
+                if closed.windows:
+                    end = max(window.end for window in closed.windows)
+                    through[uuid] = [boot_id, closed.end_ns, closed.energy_mj, format_instant(end)]
+        if windows:
+            self._unwritten.append((windows, through))
+
+    def _write(self) -> None:
+        while self._unwritten:
+            windows, through = self._unwritten[0]
+            try:
+                if windows:
+                    self._log.append(windows, through)
+            except OSError:
+                self.disk_errors += 1
+                return
+            self._unwritten.pop(0)
+
+    def _quarter_is_over(self) -> bool:
+        """Whether every chain has closed what ended before the last quarter-hour, on the disk."""
+        return not self._unwritten and all(len(chain.stretches) <= 1 for chain in self.chains.values())
+
+    def _note(self, event: Event) -> None:
+        try:
+            self._tape.note(event)
+        except OSError:
+            self.disk_errors += 1
+            self._turn_due = True  # a whole new tape, as soon as there is room
+
+    def _turn(self) -> None:
+        if self._unwritten or self.timeline is None:
+            return
+        last = self.timeline.last
+        state = {
+            "boot_id": self._boot_id,
+            "bases": self._bases,
+            "at": [last.boottime_ns, format_instant(last.utc)],
+            "chains": [
+                {"device": _device_row(chain.device), "chain": chain.to_json()} for chain in self.chains.values()
+            ],
+        }
+        try:
+            self._tape.begin(state)
+        except (OSError, UnavailableError):
+            self.disk_errors += 1
+            self._turn_due = True
+        else:
+            self._turn_due = False
+
+    def finish(self, now: Instant) -> None:
+        """Close what goes on, so that it can be sent before the process ends."""
+        if self.timeline is None:
+            return
+        self.timeline.observe(now)
+        for chain in self.chains.values():
+            until_ns = chain.known_until_ns
+            if until_ns is not None and chain.stretches and until_ns > chain.stretches[-1].start_ns:
+                stretch = chain.stretches[-1]
+                late = timedelta(microseconds=(now.boottime_ns - until_ns) // 1_000)
+                chain.cut(until_ns, max(self.timeline.last.utc - late, stretch.start))
+        self._collect(self._boot_id)
+        self._write()
+        self._turn()
+
+    @property
+    def unwritten(self) -> int:
+        """Windows that the disk has not taken yet."""
+        return sum(len(windows) for windows, _ in self._unwritten)
+
+
+_NO_BASE: Final = (0, None, "1970-01-01T00:00:00Z")
+"""Energy, idle floor and end of a device that was never seen before."""
+
+
+def _instant(row: Sequence[Any]) -> Instant:
+    return Instant(row[0], parse_instant(row[1], "at"))
+
+
+def _device_row(device: Device) -> list[Any]:
+    return [device.uuid, device.model, device.index, device.enforced_limit_mw, device.sensor.name, list(device.flags)]
+
+
+def _device_from(row: Sequence[Any]) -> Device:
+    uuid, model, index, limit, sensor, flags = row
+    return Device(uuid, model, index, limit, SENSORS[sensor], tuple(flags))
+
+
+def _head_of(chain: Chain) -> dict[str, Any]:
+    """Where the next window of a chain will begin, for the log to mend what lies before it."""
+    state = chain.to_json()
+    return {
+        "device_uuid": chain.device.uuid,
+        "start": state["stretches"][0]["start"],
+        "energy_start_mj": str(state["anchor_mj"]),
+        "method": Method.NVML_COUNTER.value,
+        "coverage": 1.0,
+    }
+
+
+def _gap(uuid: str, start: datetime, end: datetime, energy_mj: int) -> Iterable[WindowBody]:
+    """Nobody's windows over time in which no meter ran, one a quarter-hour."""
+    for begin, until in cut_at_quarters(start, end):
+        yield WindowBody(
+            window_seq=1,
+            device_uuid=uuid,
+            start=begin,
+            end=until,
+            energy_start_mj=energy_mj,
+            energy_end_mj=energy_mj,
+            active_mj=None,
+            idle_mj=None,
+            allocated_gpu_ns=0,
+            method=Method.NOT_MEASURED,
+            boundary=Boundary.ACCELERATOR,
+            coverage=0.0,
+            flags=(NOT_METERED,),
+        )
