@@ -274,7 +274,7 @@ def is_used(transaction: Transaction, budget: str) -> bool:
 
 
 def unlocked(
-    connection: Connection, tenant: str, periods: Mapping[Key, Period], budgets: Mapping[str, Budget]
+    connection: Connection, tenant: str, periods: Mapping[Key, Period], budgets: Mapping[str, Budget], now: datetime
 ) -> dict[Key, Account]:
     """The accounts as they stand, for a decision that writes nothing; a row that is not there yet is empty."""
     of = balances.c
@@ -282,7 +282,19 @@ def unlocked(
         select(balances).where(of.tenant == tenant, tuple_(of.budget, of.period_start).in_(list(periods)))
     )
     found = {account.key: account for account in map(_account, rows)}
+    _relieve(connection, tenant, found.values(), now)
     return {key: found.get(key) or _empty(budgets[key.budget], period) for key, period in periods.items()}
+
+
+def _relieve(connection: Connection, tenant: str, accounts: Iterable[Account], now: datetime) -> None:
+    """Give accounts that are only read their exceptions, as they count at ``now``."""
+    relieved = {account.key: account for account in accounts if account.exceptions != NOTHING}
+    for grant in grants_of(connection, tenant, relieved) if relieved else ():
+        account = relieved[grant.key]
+        if grant.is_due(now):
+            account.exceptions = account.exceptions.plus(grant.unused.negated())
+            grant.granted = grant.used
+        account.grants.append(grant)
 
 
 def _empty(budget: Budget, period: Period) -> Account:
@@ -293,7 +305,7 @@ def _empty(budget: Budget, period: Period) -> Account:
 
 
 def standing(
-    connection: Connection, tenant: str, budget: Budget, period: Period, as_of: datetime | None
+    connection: Connection, tenant: str, budget: Budget, period: Period, now: datetime, as_of: datetime | None
 ) -> dict[Unit, Balance]:
     """The balances of one period, now or as they stood at ``as_of`` (counted again from claims and postings)."""
     of = balances.c
@@ -301,6 +313,7 @@ def standing(
         select(balances).where(of.tenant == tenant, of.budget == budget.name, of.period_start == period.start)
     ).one_or_none()
     account = _account(row) if row is not None else _empty(budget, period)
+    _relieve(connection, tenant, [account], now)
     if as_of is not None:
         account.base = _empty(budget, period).base
         account.posted, account.pending = counted(connection, tenant, account.key, as_of)

@@ -128,7 +128,7 @@ class Budgets:
                 raise NotFoundError(f"budget {name} has no period at {at or now}")
             moment = min(as_of, now) if as_of else now
             base = _in_force(revisions, min(moment, period.end)).budget
-            found = balances.standing(connection, self._tenant, base, period, moment if as_of else None)
+            found = balances.standing(connection, self._tenant, base, period, moment, moment if as_of else None)
         return BudgetBalances(budget, period, found, moment)
 
     def ever(self, connection: Connection, names: Collection[str]) -> dict[str, Budget]:

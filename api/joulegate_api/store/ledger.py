@@ -91,12 +91,13 @@ class Ledger:
             answered = repeated(request, parts, hold_id)
             if answered is not None:
                 return answered.verdict
-            accounts = unlocked(connection, self._tenant, planned.periods, planned.budgets)
+            now = self._database.now(connection)
+            accounts = unlocked(connection, self._tenant, planned.periods, planned.budgets, now)
             self._forget_namesakes(connection, request, accounts)
             growth = not request.extension and any(part.state in holds.LIVE for part in parts)
             asked = countable(planned, accounts)
             verdict = judge(asked if request.extension else beyond(asked, parts), accounts, growth=growth)
-            return replace(verdict, as_of=self._database.now(connection))
+            return replace(verdict, as_of=now)
 
     def _forget_namesakes(self, connection: Connection, request: HoldRequest, accounts: Mapping[Key, Account]) -> None:
         """What an unconfirmed hold of the same name holds would be available again."""

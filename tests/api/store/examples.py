@@ -1,4 +1,3 @@
-# ruff: noqa: ANN401 -- an example takes any field of its value
 """Values that tests of the store begin with."""
 
 from __future__ import annotations
