@@ -138,7 +138,7 @@ def _ask(review: Review, work: Work, demand: Demand, root: str, parts: Context) 
 def _undecidable(cause: str, work: Work, parts: Context, without_budget: Reason) -> Verdict:
     """What the budgets that bind the work say of what cannot be decided; Deny where not even they are known."""
     try:
-        budgets = dict(parts.store.budgets.remembered().budgets)
+        budgets = _budgets(parts)
         names = bind(budgets, work).names
         by_labels = _selected_by_labels(budgets, work)
     except Exception as error:  # noqa: BLE001 -- see above
@@ -151,6 +151,13 @@ def _undecidable(cause: str, work: Work, parts: Context, without_budget: Reason)
         outcome = Outcome.DENY if denying else Outcome.ALLOW
         return Verdict(outcome, Reason.UNDECIDABLE, budget=(denying or names)[0], detail=cause)
     return Verdict(_UNBUDGETED[parts.settings.unbudgeted], without_budget, detail=cause)
+
+
+def _budgets(parts: Context) -> Mapping[str, Budget]:
+    try:
+        return {budget.name: budget for budget in parts.store.budgets.list()}
+    except UnavailableError:
+        return parts.store.budgets.remembered().budgets
 
 
 def _selected_by_labels(budgets: Mapping[str, Budget], work: Work) -> str | None:
