@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Annotated, Any, Final
 
 import typer
@@ -62,7 +63,7 @@ KINDS: Final = (
         columns=(
             field("zone", "zone"),
             *_DATES,
-            _number("g CO2e per kWh", lambda row: display.rounded(int(row["ug_per_kwh"]) // 1_000, 6)),
+            _number("g CO2e per kWh", lambda row: display.rounded(Fraction(int(row["ug_per_kwh"]), UG_PER_G), 6)),
             field("basis", "basis"),
             Column("what", lambda row: f"{row['boundary']}, {row['mix']}, {row['signal']}, {row['gwp']}"),
             *_SOURCE,
