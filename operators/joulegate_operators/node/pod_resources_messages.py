@@ -64,12 +64,12 @@ def _file() -> descriptor_pb2.FileDescriptorProto:
 
 
 _POOL: Final = descriptor_pool.DescriptorPool()
-_POOL.Add(_file())  # type: ignore[no-untyped-call]
+_POOL.Add(_file())
 
 
 def message(name: str) -> Any:  # noqa: ANN401 -- a class that protobuf makes
     """The class of a message."""
-    return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"{_PACKAGE}.{name}"))  # type: ignore[no-untyped-call]
+    return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
 
 
 SERVICE: Final = f"{_PACKAGE}.PodResourcesLister"
