@@ -58,6 +58,10 @@ class Guard:
             refusal = problem(421, "unknown_host", "this service answers to names of this machine only")
             await refusal(scope, receive, send_guarded)
             return
+        if "\x00" in scope["path"] or b"%00" in scope["query_string"]:
+            refusal = problem(400, "invalid_text", "an address holds no NUL")  # no database keeps one
+            await refusal(scope, receive, send_guarded)
+            return
         try:
             await self._app(scope, receive, send_guarded)
         except ClientDisconnect:

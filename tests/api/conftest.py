@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 import joulegate_migrations
 from joulegate_api.store import Store
@@ -29,6 +30,12 @@ def postgres_server() -> Iterator[PostgresServer]:
         yield server
     finally:
         server.release()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def plain_log() -> None:
+    """The service's log in plain lines; structlog's own default draws every traceback with its variables, slowly."""
+    structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
 
 
 @pytest.fixture(scope="session")
