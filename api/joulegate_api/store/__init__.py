@@ -17,9 +17,11 @@ from joulegate_api.store.amounts import Amounts
 from joulegate_api.store.balances import Accounts
 from joulegate_api.store.budgets import BudgetBalances, Budgets
 from joulegate_api.store.database import Clock, Database
+from joulegate_api.store.devices import Device, Devices
 from joulegate_api.store.entries import Writer
 from joulegate_api.store.exceptions import BudgetException, Exceptions
 from joulegate_api.store.holds import Held, HoldRequest, HoldState, Origin
+from joulegate_api.store.ingest import WindowBook
 from joulegate_api.store.journal import Decision, Journal
 from joulegate_api.store.ledger import Ledger
 from joulegate_api.store.rates import PutRates, RateShelf
@@ -28,6 +30,7 @@ from joulegate_api.store.slices import PricedSlice
 from joulegate_api.store.stored_records import Page, RecordFilters, StoredRecord
 from joulegate_api.store.transitions import HoldBook, Transitions
 from joulegate_api.store.trial_balance import Check, Difference, TrialBalance
+from joulegate_api.store.windows import Ingested, Quarantined, Window, WindowBatch
 
 __all__ = [
     "Accepted",
@@ -35,18 +38,23 @@ __all__ = [
     "BudgetBalances",
     "BudgetException",
     "Decision",
+    "Device",
     "Difference",
     "Held",
     "HoldRequest",
     "HoldState",
+    "Ingested",
     "Origin",
     "Page",
     "PricedSlice",
     "PutRates",
+    "Quarantined",
     "RecordFilters",
     "Store",
     "StoredRecord",
     "TrialBalance",
+    "Window",
+    "WindowBatch",
 ]
 
 
@@ -64,6 +72,8 @@ class Store:
         self.holds = HoldBook(database, Transitions(database, writer, accounts, tenant), tenant)
         self.exceptions = Exceptions(database, writer, accounts, self.budgets, tenant)
         self.trial_balance = Check(database, tenant)
+        self.devices = Devices(database, writer, tenant)
+        self.windows = WindowBook(database, writer, accounts, self.budgets, self.rates, tenant)
         self.ledger = Ledger(database, writer, self.budgets, accounts, tenant)
         self.journal = Journal(database, tenant)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import insert
 
 from joulegate.core.budgets import Budget
+from joulegate.core.footprint import Footprint
 from joulegate.core.log import EntryType
 from joulegate.core.metering import Boundary
 from joulegate.core.periods import Period, format_instant
@@ -20,6 +21,8 @@ from joulegate_api.store.entries import Transaction
 from joulegate_api.store.slices import PricedSlice
 from joulegate_api.store.tables import postings
 
+NOTHING_PRICED: Final = Footprint(None, None, None, None)
+
 
 @dataclass(slots=True)
 class Charge:
@@ -28,6 +31,17 @@ class Charge:
     period: Period
     energy: Amounts = UNKNOWN
     money: dict[str, int] = field(default_factory=dict)
+
+    def add(self, before: Footprint, after: Footprint) -> None:
+        """Add the difference between what was priced before and what is now; unknown stays unknown."""
+        for sign, known in ((-1, before), (1, after)):
+            energy = known.energy.mj if known.energy else None
+            carbon = known.carbon_location.ug if known.carbon_location else None
+            self.energy = self.energy.plus(
+                Amounts(None if energy is None else sign * energy, None if carbon is None else sign * carbon, None)
+            )
+            if known.cost is not None:
+                self.money[known.cost.currency] = self.money.get(known.cost.currency, 0) + sign * known.cost.micros
 
     def amounts(self, account: Account) -> Amounts:
         """In the units of the account; money in another currency than the account's is unknown to it."""
@@ -55,18 +69,10 @@ def charges_of(slices: Iterable[PricedSlice], budgets: Mapping[str, Budget]) -> 
     for part in slices:
         if part.boundary is not Boundary.ACCELERATOR:
             continue
-        known = part.footprint
-        amounts = Amounts(
-            known.energy.mj if known.energy else None, known.carbon_location.ug if known.carbon_location else None, None
-        )
         for budget in budgets.values():
             period = budget.period.period_at(part.quarter)
-            if period is None:
-                continue
-            charge = charges.setdefault(Key(budget.name, period.start), Charge(period))
-            charge.energy = charge.energy.plus(amounts)
-            if known.cost is not None:
-                charge.money[known.cost.currency] = charge.money.get(known.cost.currency, 0) + known.cost.micros
+            if period is not None:
+                charges.setdefault(Key(budget.name, period.start), Charge(period)).add(NOTHING_PRICED, part.footprint)
     return charges
 
 

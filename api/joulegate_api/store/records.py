@@ -21,6 +21,7 @@ from joulegate_api.store.balances import Account, Accounts, Key, StaleError
 from joulegate_api.store.budgets import Budgets
 from joulegate_api.store.claims import OpenClaim
 from joulegate_api.store.database import Database
+from joulegate_api.store.devices import is_metered
 from joulegate_api.store.entries import Transaction, Writer
 from joulegate_api.store.postings import Charge, Fact
 from joulegate_api.store.rates import Book, RateShelf
@@ -51,6 +52,7 @@ class _Charging:
     parts: tuple[PricedSlice, ...]
     held: tuple[holds.Held, ...]
     charges: Mapping[Key, Charge]
+    charged: bool
 
 
 class Records:
@@ -81,11 +83,12 @@ class Records:
         Energy is priced by device and UTC quarter-hour with the rates in force
         there. Where the run has a hold its charges are drawn from it, and go to the
         budgets of the hold; else they are posted directly, and what exceeds a limit is
-        debt. ``labels`` are those of the namespace. A repeat changes nothing;
+        debt. Where a node meter reports for the cluster, a self-reported record charges
+        nothing. ``labels`` are those of the namespace. A repeat changes nothing;
         the same id with another ``content_hash`` raises :class:`ConflictError`.
         """
         for _ in range(PLANNINGS):
-            charging = self._plan(record, labels or {})
+            charging = self._plan(record, labels or {}, self_reported=self_reported)
             self._accounts.prepare({key: charge.period for key, charge in charging.charges.items()})
             try:
                 with self._writer.transaction() as transaction:
@@ -138,7 +141,7 @@ class Records:
         past = (stored_records.past_run(stored) for stored in self._select(query))
         return tuple(run for run in past if run is not None)
 
-    def _plan(self, record: EfficiencyRecord, labels: Mapping[str, str]) -> _Charging:
+    def _plan(self, record: EfficiencyRecord, labels: Mapping[str, str], *, self_reported: bool) -> _Charging:
         with self._database.read() as connection:
             hierarchy = self._budgets.hierarchy(connection)
             book = self._rates.shelf(connection)
@@ -151,8 +154,9 @@ class Records:
             else:
                 work = Work(record.run.namespace, record.kind.value, labels)
                 budgets = {name: hierarchy.budgets[name] for name in bind(hierarchy.budgets, work).names}
-            charges = postings.charges_of(parts, budgets)
-        return _Charging(hierarchy.version, book, parts, held, charges)
+            charged = not (self_reported and is_metered(connection, self._tenant, record.run.cluster))
+            charges = postings.charges_of(parts, budgets) if charged else {}
+        return _Charging(hierarchy.version, book, parts, held, charges, charged)
 
     def _held(self, connection: Connection, record: EfficiencyRecord) -> tuple[holds.Held, ...]:
         run = record.run
@@ -184,6 +188,7 @@ class Records:
         body = encode(record)
         row = stored_records.row_of(record, body, content_hash, principal, now, self_reported=self_reported)
         row |= {"tenant": self._tenant, "budgets": sorted({key.budget for key in charging.charges})}
+        row["charged"] = charging.charged
         row["root_uid"] = held[0].root[1] if held else None
         transaction.connection.execute(insert(records).values(**row))
         rows = [slices.to_row(self._tenant, record.record_id, part, charging.book) for part in charging.parts]

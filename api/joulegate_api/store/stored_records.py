@@ -101,7 +101,6 @@ def row_of(
         "accepted_at": now,
         "principal": principal,
         "self_reported": self_reported,
-        "charged": True,
         "body": body,
     }
 

@@ -103,11 +103,7 @@ class Check:
             expected = figures.get(key, _Figures())
             name = f"balances {key.budget} {key.start:%Y-%m-%dT%H:%MZ}"
             for stem in ("posted", "pending", "carried", "exceptions"):
-                yield from _compare(
-                    f"balances {key.budget} {key.start:%Y-%m-%dT%H:%MZ} {stem}",
-                    Amounts.read(row, stem),
-                    getattr(expected, stem),
-                )
+                yield from _compare(f"{name} {stem}", Amounts.read(row, stem), getattr(expected, stem))
         for key in sorted(set(figures) - seen):
             yield Difference(f"balances {key.budget} {key.start:%Y-%m-%dT%H:%MZ}", "missing", "a row")
 

@@ -1,0 +1,164 @@
+"""Charges of windows: a function of cumulative energy, so that neither batching nor order changes a bill."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import bindparam, insert, select, tuple_, update
+
+from joulegate.core.footprint import Footprint
+from joulegate.core.units import Energy
+from joulegate_api.store.entries import Transaction
+from joulegate_api.store.meter_tables import charges
+from joulegate_api.store.postings import NOTHING_PRICED
+from joulegate_api.store.rates import Book
+from joulegate_api.store.slices import NO_RATES
+from joulegate_api.store.windows import Window
+
+CellKey = tuple[str, str, datetime, str]
+"""Subject, device, quarter-hour, rates."""
+
+RateIds = tuple[str | None, str | None, str | None, str | None]
+"""Rows of site, location, market and price; None is unknown."""
+
+_CHUNK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A pod with what its energy is charged to: its root where it is known, and the budgets by name."""
+
+    uid: str
+    root_uid: str | None
+    namespace: str
+    budgets: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Cell:
+    """Cumulative energy of one subject on one device in one quarter-hour under one set of rates."""
+
+    subject: Subject
+    device_uuid: str
+    gpu_model: str | None
+    quarter: datetime
+    rates_key: str
+    rate_ids: RateIds
+    site: str
+    gpu_ns: int = 0
+    energy_mj: int = 0
+    before: Footprint = NOTHING_PRICED
+    after: Footprint = NOTHING_PRICED
+    is_new: bool = True
+
+    @property
+    def key(self) -> CellKey:
+        """What no two cells share."""
+        return self.subject.uid, self.device_uuid, self.quarter, self.rates_key
+
+
+def cells_of(
+    windows: Iterable[Window],
+    subjects: Mapping[str, Subject],
+    models: Mapping[str, str | None],
+    book: Book,
+    site: str,
+) -> dict[CellKey, Cell]:
+    """What new windows add, by subject, device and quarter-hour; energy of no pod is charged to nobody."""
+    found: dict[CellKey, Cell] = {}
+    for window in windows:
+        if window.pod_uid is None:
+            continue
+        model = models.get(window.device_uuid)
+        rates = book.book.rates_at(site, model, window.quarter) if site else NO_RATES
+        ids = (book.id_of(rates.site), book.id_of(rates.location), book.id_of(rates.market), book.id_of(rates.price))
+        key = sha256(" ".join(part or "-" for part in ids).encode()).hexdigest()[:16]
+        cell = Cell(subjects[window.pod_uid], window.device_uuid, model, window.quarter, key, ids, site)
+        cell = found.setdefault(cell.key, cell)
+        cell.gpu_ns += window.allocated_gpu_ns
+        cell.energy_mj += window.energy_mj
+    return found
+
+
+def accumulate(transaction: Transaction, cluster: str, cells: Mapping[CellKey, Cell], book: Book) -> None:
+    """Add what was there before, price the sum as a whole, and keep it."""
+    of = charges.c
+    keys = list(cells)
+    for begin in range(0, len(keys), _CHUNK):
+        some = tuple_(of.subject, of.device_uuid, of.quarter, of.rates_key).in_(keys[begin : begin + _CHUNK])
+        query = select(charges).where(of.tenant == transaction.tenant, of.cluster == cluster, some)
+        for row in transaction.connection.execute(query):
+            cell = cells[(row.subject, row.device_uuid, row.quarter, row.rates_key)]
+            cell.is_new = False
+            cell.before = _priced(book, cell.rate_ids, row.energy_mj, row.gpu_ns)
+            cell.energy_mj += row.energy_mj
+            cell.gpu_ns += row.gpu_ns
+    for cell in cells.values():
+        cell.after = _priced(book, cell.rate_ids, cell.energy_mj, cell.gpu_ns)
+    fresh = [_row(transaction, cluster, cell) for cell in cells.values() if cell.is_new]
+    if fresh:
+        transaction.connection.execute(insert(charges), fresh)
+    more = [
+        {
+            "b_subject": cell.subject.uid,
+            "b_device": cell.device_uuid,
+            "b_quarter": cell.quarter,
+            "b_rates": cell.rates_key,
+            "gpu_ns": cell.gpu_ns,
+            "energy_mj": cell.energy_mj,
+            **_amounts(cell.after),
+        }
+        for cell in cells.values()
+        if not cell.is_new
+    ]
+    if more:
+        statement = update(charges).where(
+            of.tenant == transaction.tenant,
+            of.cluster == cluster,
+            of.subject == bindparam("b_subject"),
+            of.device_uuid == bindparam("b_device"),
+            of.quarter == bindparam("b_quarter"),
+            of.rates_key == bindparam("b_rates"),
+        )
+        transaction.connection.execute(statement, more)
+
+
+def _priced(book: Book, ids: RateIds, energy_mj: int, gpu_ns: int) -> Footprint:
+    return book.rates(*ids).apply(Energy(energy_mj), gpu_ns)
+
+
+def _row(transaction: Transaction, cluster: str, cell: Cell) -> dict[str, Any]:
+    site, location, market, price = cell.rate_ids
+    return {
+        "tenant": transaction.tenant,
+        "cluster": cluster,
+        "subject": cell.subject.uid,
+        "device_uuid": cell.device_uuid,
+        "quarter": cell.quarter,
+        "rates_key": cell.rates_key,
+        "root_uid": cell.subject.root_uid,
+        "namespace": cell.subject.namespace,
+        "gpu_model": cell.gpu_model,
+        "site": cell.site,
+        "budgets": list(cell.subject.budgets),
+        "gpu_ns": cell.gpu_ns,
+        "energy_mj": cell.energy_mj,
+        **_amounts(cell.after),
+        "site_rate": site,
+        "location_rate": location,
+        "market_rate": market,
+        "price_rate": price,
+    }
+
+
+def _amounts(known: Footprint) -> dict[str, Any]:
+    return {
+        "carbon_location_ug": known.carbon_location.ug if known.carbon_location else None,
+        "carbon_market_ug": known.carbon_market.ug if known.carbon_market else None,
+        "cost_micros": known.cost.micros if known.cost else None,
+        "currency": known.cost.currency if known.cost else None,
+    }

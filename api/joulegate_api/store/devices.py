@@ -1,0 +1,99 @@
+"""Devices that are expected to be measured, and whose meter answers for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select, update
+
+from joulegate.core.encoding import encode
+from joulegate.core.errors import ConflictError, InvalidInputError, NotFoundError
+from joulegate.core.log import EntryType
+from joulegate.core.periods import format_instant
+from joulegate_api.store.database import Database
+from joulegate_api.store.entries import Writer
+from joulegate_api.store.meter_tables import devices, meters
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """An accelerator of a node, from ``enrolled_at`` until ``retired_at`` (None: still there)."""
+
+    cluster: str
+    node: str
+    uuid: str
+    model: str
+    enforced_limit_mw: int | None
+    enrolled_at: datetime
+    retired_at: datetime | None = None
+
+
+class Devices:
+    """The devices of a tenant."""
+
+    def __init__(self, database: Database, writer: Writer, tenant: str) -> None:
+        """Keep the devices of one tenant."""
+        self._database = database
+        self._writer = writer
+        self._tenant = tenant
+
+    def enroll(self, device: Device) -> bool:
+        """Keep a device; True where it is new. Raises :class:`ConflictError` where it is known otherwise."""
+        with self._writer.transaction() as transaction:
+            known = _known(transaction.connection, self._tenant, device.uuid, device.enrolled_at)
+            if known is not None:
+                if (known.cluster, known.node, known.model) != (device.cluster, device.node, device.model):
+                    raise ConflictError(f"device {device.uuid} was enrolled otherwise at that instant")
+                return False
+            row = {name: getattr(device, name) for name in Device.__slots__}
+            transaction.connection.execute(insert(devices).values(tenant=self._tenant, **row))
+            fact_id = f"{device.uuid}/{format_instant(device.enrolled_at)}"
+            transaction.log(EntryType.DEVICE, fact_id, transaction.now(), {"enrolled": encode(device)})
+        return True
+
+    def retire(self, uuid: str, retired_at: datetime) -> bool:
+        """The device is expected no longer; True where that is new. Raises :class:`NotFoundError`."""
+        with self._writer.transaction() as transaction:
+            newest = latest(transaction.connection, self._tenant, uuid)
+            if newest is None:
+                raise NotFoundError(f"device {uuid} was never enrolled")
+            if newest.retired_at is not None:
+                return False
+            if retired_at < newest.enrolled_at:
+                raise InvalidInputError("lies before the device was enrolled", "retired_at")
+            of = devices.c
+            transaction.connection.execute(
+                update(devices)
+                .where(of.tenant == self._tenant, of.uuid == uuid, of.enrolled_at == newest.enrolled_at)
+                .values(retired_at=retired_at)
+            )
+            body = {"retired": uuid, "retired_at": format_instant(retired_at)}
+            transaction.log(EntryType.DEVICE, f"{uuid}/{format_instant(retired_at)}", transaction.now(), body)
+        return True
+
+    def list(self) -> tuple[Device, ...]:
+        """Every device, those of long ago too."""
+        query = select(devices).where(devices.c.tenant == self._tenant).order_by(devices.c.uuid, devices.c.enrolled_at)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return tuple(Device(**{name: getattr(row, name) for name in Device.__slots__}) for row in rows)
+
+
+def latest(connection: Connection, tenant: str, uuid: str) -> Device | None:
+    """The newest enrolment of a device."""
+    of = devices.c
+    query = select(devices).where(of.tenant == tenant, of.uuid == uuid).order_by(of.enrolled_at.desc()).limit(1)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else Device(**{name: getattr(row, name) for name in Device.__slots__})
+
+
+def _known(connection: Connection, tenant: str, uuid: str, enrolled_at: datetime) -> Device | None:
+    found = latest(connection, tenant, uuid)
+    return found if found is not None and found.enrolled_at == enrolled_at else None
+
+
+def is_metered(connection: Connection, tenant: str, cluster: str) -> bool:
+    """Whether a node meter ever reported for the cluster: then only its windows charge."""
+    query = select(meters.c.incarnation).where(meters.c.tenant == tenant, meters.c.cluster == cluster).limit(1)
+    return connection.execute(query).first() is not None

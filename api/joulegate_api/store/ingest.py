@@ -1,0 +1,372 @@
+"""Windows in: kept once, weighed against what is known, charged to the budgets of their pods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert, select, update
+
+from joulegate.core.binding import Work, bind
+from joulegate.core.budgets import Budget
+from joulegate.core.errors import ConflictError, InvalidInputError, UnavailableError
+from joulegate.core.log import EntryType, canonical, leaf_hash
+from joulegate.core.records import Kind
+from joulegate_api.store import charging, claims, devices, holds, postings, versions
+from joulegate_api.store.amounts import UNKNOWN, Amounts
+from joulegate_api.store.balances import Account, Accounts, Key, StaleError
+from joulegate_api.store.budgets import Budgets
+from joulegate_api.store.charging import Cell, Subject
+from joulegate_api.store.claims import OpenClaim
+from joulegate_api.store.database import Database
+from joulegate_api.store.entries import Transaction, Writer
+from joulegate_api.store.holds import Held, Root
+from joulegate_api.store.meter_tables import meters, objects, quarantine, windows
+from joulegate_api.store.postings import Charge, Fact
+from joulegate_api.store.rates import Book, RateShelf
+from joulegate_api.store.unpriced import tell_unpriced
+from joulegate_api.store.windows import (
+    Ingested,
+    Quarantined,
+    Span,
+    Window,
+    WindowBatch,
+    content_hash,
+    fault_of,
+    span_of,
+)
+
+ATTEMPTS: Final = 20
+_CHUNK: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Whose energy a batch holds, and which balances it may touch."""
+
+    hierarchy: int
+    book: Book
+    subjects: Mapping[str, Subject]
+    parts: Mapping[Root, list[Held]]
+    budgets: Mapping[str, Budget]
+    periods: Mapping[Key, Charge]
+    models: Mapping[str, devices.Device | None]
+
+
+class WindowBook:
+    """The windows of a tenant."""
+
+    def __init__(
+        self, database: Database, writer: Writer, accounts: Accounts, budgets: Budgets, rates: RateShelf, tenant: str
+    ) -> None:
+        """Take in the windows of one tenant."""
+        self._database = database
+        self._writer = writer
+        self._accounts = accounts
+        self._budgets = budgets
+        self._rates = rates
+        self._tenant = tenant
+
+    def ingest(self, batch: WindowBatch) -> Ingested:
+        """Keep new windows and charge them; a repeat changes nothing.
+
+        A window that contradicts what is known is kept apart, named in the answer and
+        counts as accepted. Raises :class:`InvalidInputError` where the numbers of the
+        windows are not contiguous from ``seq`` on, :class:`ConflictError` where the incarnation
+        belongs to another node.
+        """
+        if [window.window_seq for window in batch.windows] != list(range(batch.seq, batch.seq + len(batch.windows))):
+            raise InvalidInputError("windows are not numbered contiguously from seq on", "windows")
+        for _ in range(ATTEMPTS):
+            planned = self._plan(batch)
+            self._accounts.prepare({key: charge.period for key, charge in planned.periods.items()})
+            try:
+                with self._writer.transaction() as transaction:
+                    return self._take(transaction, batch, planned)
+            except StaleError:
+                continue
+        raise UnavailableError("budgets are being changed faster than windows can be posted; try again")
+
+    def _plan(self, batch: WindowBatch) -> _Plan:
+        with self._database.read() as connection:
+            hierarchy = self._budgets.hierarchy(connection)
+            book = self._rates.shelf(connection)
+            pods = {window.pod_uid: window for window in batch.windows if window.pod_uid is not None}
+            roots = _roots(connection, self._tenant, batch.cluster, list(pods))
+            parts = _parts(connection, self._tenant, batch.cluster, roots)
+            subjects, budgets = {}, dict(hierarchy.budgets)
+            for uid, window in pods.items():
+                root = (batch.cluster, roots[uid])
+                frozen = sorted({key.budget for part in parts.get(root, ()) for key in part.claims})
+                if frozen:
+                    budgets |= self._budgets.ever(connection, frozen)
+                    names = tuple(frozen)
+                else:
+                    names = bind(hierarchy.budgets, Work(window.namespace or "", Kind.TRAINING.value)).names
+                subjects[uid] = Subject(uid, roots[uid], window.namespace or "", names)
+            uuids = {window.device_uuid for window in batch.windows}
+            known = {uuid: devices.latest(connection, self._tenant, uuid) for uuid in sorted(uuids)}
+        periods: dict[Key, Charge] = {}
+        for uid, quarter in {(window.pod_uid, window.quarter) for window in batch.windows if window.pod_uid}:
+            for name in subjects[uid].budgets:
+                period = budgets[name].period.period_at(quarter)
+                if period is not None:
+                    periods.setdefault(Key(name, period.start), Charge(period))
+        return _Plan(hierarchy.version, book, subjects, parts, budgets, periods, known)
+
+    def _take(self, transaction: Transaction, batch: WindowBatch, planned: _Plan) -> Ingested:
+        accepted_seq = self._meter(transaction, batch)
+        accounts = self._accounts.lock(transaction, planned.periods)
+        in_force = versions.current(transaction.connection, self._tenant)
+        roots = {root[1] for root in planned.parts}
+        parts = _parts(transaction.connection, self._tenant, batch.cluster, {uid: uid for uid in roots})
+        if (in_force.hierarchy, in_force.rates, parts) != (planned.hierarchy, planned.book.version, planned.parts):
+            raise StaleError
+        now = transaction.now()
+        fresh, kept_apart, told_apart = self._sort(transaction, batch, planned)
+        self._write_windows(transaction, batch, fresh, kept_apart, now)
+        if fresh:
+            self._charge(transaction, batch, [window for window, _ in fresh], planned, accounts, now)
+        self._accounts.write(transaction, accounts.values())
+        accepted_seq = self._advance(transaction, batch, accepted_seq, now)
+        return Ingested(accepted_seq, tuple(told_apart))
+
+    def _meter(self, transaction: Transaction, batch: WindowBatch) -> int:
+        """Lock the incarnation; batches of one meter are taken one after the other."""
+        of = meters.c
+        query = select(meters).where(of.tenant == self._tenant, of.incarnation == batch.incarnation)
+        row = transaction.connection.execute(query.with_for_update()).one_or_none()
+        if row is None:
+            values: dict[str, Any] = {
+                "tenant": self._tenant,
+                "incarnation": batch.incarnation,
+                "cluster": batch.cluster,
+            }
+            values |= {"node": batch.node, "accepted_seq": -1, "seen_at": transaction.now()}
+            transaction.connection.execute(insert(meters).values(values))
+            return -1
+        if (row.cluster, row.node) != (batch.cluster, batch.node):
+            raise ConflictError(f"incarnation {batch.incarnation} belongs to node {row.node} of cluster {row.cluster}")
+        return int(row.accepted_seq)
+
+    def _sort(
+        self, transaction: Transaction, batch: WindowBatch, planned: _Plan
+    ) -> tuple[list[tuple[Window, str]], list[tuple[Window, str, str]], list[Quarantined]]:
+        """New windows to accept, new ones to keep apart, and what the answer names."""
+        known, apart = self._known(transaction, batch)
+        spans = self._spans(transaction, batch)
+        fresh: list[tuple[Window, str]] = []
+        kept_apart: list[tuple[Window, str, str]] = []
+        named: list[Quarantined] = []
+        for window in batch.windows:
+            digest = content_hash(window.body())
+            if known.get(window.window_seq) == digest:
+                continue
+            if (reason := apart.get((window.window_seq, digest))) is not None:
+                named.append(Quarantined(window.window_seq, reason))
+                continue
+            beside = spans.setdefault(window.device_uuid, [])
+            device = planned.models[window.device_uuid]
+            taken = window.window_seq in known or any(seq == window.window_seq for seq, _ in apart)
+            fault = "has the number of another window" if taken else None
+            fault = fault or fault_of(window, beside, device.enforced_limit_mw if device else None)
+            if fault is None:
+                fresh.append((window, digest))
+                beside.append(span_of(window))
+            else:
+                kept_apart.append((window, digest, fault))
+                named.append(Quarantined(window.window_seq, fault))
+        return fresh, kept_apart, named
+
+    def _known(self, transaction: Transaction, batch: WindowBatch) -> tuple[dict[int, str], dict[tuple[int, str], str]]:
+        last = batch.seq + len(batch.windows)
+        of, kept = windows.c, quarantine.c
+        accepted = select(of.window_seq, of.content_hash).where(
+            of.tenant == self._tenant, of.incarnation == batch.incarnation, of.window_seq.between(batch.seq, last)
+        )
+        apart = select(kept.window_seq, kept.content_hash, kept.reason).where(
+            kept.tenant == self._tenant, kept.incarnation == batch.incarnation, kept.window_seq.between(batch.seq, last)
+        )
+        connection = transaction.connection
+        return (
+            {row.window_seq: row.content_hash for row in connection.execute(accepted)},
+            {(row.window_seq, row.content_hash): row.reason for row in connection.execute(apart)},
+        )
+
+    def _spans(self, transaction: Transaction, batch: WindowBatch) -> dict[str, list[Span]]:
+        if not batch.windows:
+            return {}
+        of = windows.c
+        query = select(windows).where(
+            of.tenant == self._tenant,
+            of.device_uuid.in_({window.device_uuid for window in batch.windows}),
+            of.end > min(window.start for window in batch.windows),
+            of.start < max(window.end for window in batch.windows),
+        )
+        found: dict[str, list[Span]] = {}
+        for row in transaction.connection.execute(query):
+            span = Span(
+                row.device_uuid,
+                row.start,
+                row.end,
+                row.energy_start_mj,
+                row.energy_end_mj,
+                row.active_mj + row.idle_mj,
+                (row.pod_uid, row.container),
+            )
+            found.setdefault(row.device_uuid, []).append(span)
+        return found
+
+    def _write_windows(
+        self,
+        transaction: Transaction,
+        batch: WindowBatch,
+        fresh: Iterable[tuple[Window, str]],
+        kept_apart: Iterable[tuple[Window, str, str]],
+        now: datetime,
+    ) -> None:
+        rows = [_row(self._tenant, batch, window, digest, now) for window, digest in fresh]
+        if rows:
+            transaction.connection.execute(insert(windows), rows)
+        apart = [
+            {
+                "tenant": self._tenant,
+                "incarnation": batch.incarnation,
+                "window_seq": window.window_seq,
+                "content_hash": digest,
+                "reason": reason,
+                "body": window.body(),
+                "received_at": now,
+            }
+            for window, digest, reason in kept_apart
+        ]
+        if apart:
+            transaction.connection.execute(insert(quarantine), apart)
+
+    def _charge(
+        self,
+        transaction: Transaction,
+        batch: WindowBatch,
+        fresh: Sequence[Window],
+        planned: _Plan,
+        accounts: Mapping[Key, Account],
+        now: datetime,
+    ) -> None:
+        models = {uuid: device.model if device else None for uuid, device in planned.models.items()}
+        cells = charging.cells_of(fresh, planned.subjects, models, planned.book, batch.site)
+        charging.accumulate(transaction, batch.cluster, cells, planned.book)
+        posted: dict[Key, Amounts] = {}
+        drawn: dict[Key, list[OpenClaim]] = {}
+        for root_uid, own in _by_root(cells.values()).items():
+            amounts = {key: charge.amounts(accounts[key]) for key, charge in _charges(own, planned.budgets).items()}
+            for key, amount in amounts.items():
+                posted[key] = posted.get(key, UNKNOWN).plus(amount)
+            held = planned.parts.get((batch.cluster, root_uid), [])
+            for key, opened in _drawn(transaction, (batch.cluster, root_uid), held, amounts, accounts).items():
+                drawn.setdefault(key, []).extend(opened)
+        fact = Fact(EntryType.WINDOWS, f"{batch.incarnation}/{fresh[0].window_seq}", "measured", now)
+        told = postings.post(transaction, accounts, fact, posted, drawn)
+        body = {
+            "cluster": batch.cluster,
+            "node": batch.node,
+            "incarnation": batch.incarnation,
+            "seqs": [window.window_seq for window in fresh],
+            "batch_hash": leaf_hash(canonical([window.body() for window in fresh])).hex(),
+            "charges": told,
+        }
+        transaction.log(EntryType.WINDOWS, fact.id, now, body)
+
+    def _advance(self, transaction: Transaction, batch: WindowBatch, accepted_seq: int, now: datetime) -> int:
+        """Raise the contiguous high-water mark as far as windows, or what was kept apart, reach."""
+        there: set[int] = set()
+        for table in (windows, quarantine):
+            of = table.c
+            query = select(of.window_seq).where(
+                of.tenant == self._tenant, of.incarnation == batch.incarnation, of.window_seq > accepted_seq
+            )
+            there.update(transaction.connection.execute(query).scalars())
+        while accepted_seq + 1 in there:
+            accepted_seq += 1
+        of = meters.c
+        transaction.connection.execute(
+            update(meters)
+            .where(of.tenant == self._tenant, of.incarnation == batch.incarnation)
+            .values(accepted_seq=accepted_seq, seen_at=now)
+        )
+        return accepted_seq
+
+
+def _roots(connection: Connection, tenant: str, cluster: str, pods: Sequence[str]) -> dict[str, str]:
+    """The root of each pod; a pod of which nothing is known is its own."""
+    found = {uid: uid for uid in pods}
+    of = objects.c
+    for begin in range(0, len(pods), _CHUNK):
+        some = of.uid.in_(pods[begin : begin + _CHUNK])
+        query = select(of.uid, of.root_uid).where(of.tenant == tenant, of.cluster == cluster, some)
+        found.update({row.uid: row.root_uid for row in connection.execute(query)})
+    return found
+
+
+def _parts(connection: Connection, tenant: str, cluster: str, roots: Mapping[str, str]) -> dict[Root, list[Held]]:
+    wanted = {(cluster, root) for root in roots.values()}
+    found = holds.of_roots(connection, tenant, wanted) if wanted else {}
+    living = {root: [part for part in own if part.state not in holds.DEAD] for root, own in found.items()}
+    return {root: own for root, own in living.items() if own}
+
+
+def _by_root(cells: Iterable[Cell]) -> dict[str, list[Cell]]:
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(cell.subject.root_uid or cell.subject.uid, []).append(cell)
+    return found
+
+
+def _charges(cells: Iterable[Cell], budgets: Mapping[str, Budget]) -> dict[Key, Charge]:
+    """What cells add to each budget and period: what they are priced at now, less what they were before."""
+    found: dict[Key, Charge] = {}
+    for cell in cells:
+        for name in cell.subject.budgets:
+            period = budgets[name].period.period_at(cell.quarter)
+            if period is not None:
+                found.setdefault(Key(name, period.start), Charge(period)).add(cell.before, cell.after)
+    return found
+
+
+def _drawn(
+    transaction: Transaction,
+    root: Root,
+    held: Sequence[Held],
+    amounts: Mapping[Key, Amounts],
+    accounts: Mapping[Key, Account],
+) -> dict[Key, list[OpenClaim]]:
+    opened = {key: own for key, own in claims.claims_of(transaction, held).items() if key in amounts}
+    tell_unpriced(transaction, root, held, opened, accounts)
+    for key, own in opened.items():
+        claims.draw(own, amounts[key])
+        for claim in own:
+            claim.settle()
+    return opened
+
+
+def _row(tenant: str, batch: WindowBatch, window: Window, digest: str, now: datetime) -> dict[str, Any]:
+    return {
+        "tenant": tenant,
+        "incarnation": batch.incarnation,
+        "window_seq": window.window_seq,
+        "content_hash": digest,
+        "cluster": batch.cluster,
+        "device_uuid": window.device_uuid,
+        "start": window.start,
+        "end": window.end,
+        "energy_start_mj": window.energy_start_mj,
+        "energy_end_mj": window.energy_end_mj,
+        "active_mj": window.active_mj,
+        "idle_mj": window.idle_mj,
+        "allocated_gpu_ns": window.allocated_gpu_ns,
+        "pod_uid": window.pod_uid,
+        "container": window.container,
+        "body": window.body(),
+        "accepted_at": now,
+    }
