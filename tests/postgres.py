@@ -20,7 +20,7 @@ from typing import IO, Final
 
 SLOTS: Final = 32
 TIMEOUT_S: Final = 60
-_HOME: Final = Path("/tmp")  # noqa: S108 - short enough for the path of a socket, open to the user that serves
+_HOME: Final = Path("/tmp")
 _UNPRIVILEGED: Final = "nobody"  # PostgreSQL refuses to be served by root
 
 

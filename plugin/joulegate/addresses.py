@@ -6,7 +6,7 @@ import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``host`` is this machine, by its name or number: such traffic never leaves it, through a proxy or else."""
+    """Whether ``host`` is this machine, by name or number: such traffic never leaves it, through a proxy or else."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

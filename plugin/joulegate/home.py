@@ -64,7 +64,7 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def read_private(path: Path) -> str | None:
-    """The stripped text of a file, None where there is none; raises :class:`UnavailableError` where it cannot be read."""
+    """The stripped text of a file, None where there is none; :class:`UnavailableError` where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:

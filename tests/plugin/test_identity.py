@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from joulegate.core.records import Run
 from joulegate.identity import as_id, as_line, run_of
 
-CLUSTER_OUTPUT = "/tmp/kfp_outputs/output_metadata.json"  # noqa: S108 -- where KFP has it in every pod
+CLUSTER_OUTPUT = "/tmp/kfp_outputs/output_metadata.json"
 NOWHERE = Path("/nonexistent/namespace")
 RUN_UUID = "6a1f0f3e-6e0b-4a57-9f5e-0d6d9a0c7b11"
 EXECUTION = "f1b2c3d4-0000-4000-8000-000000000001"

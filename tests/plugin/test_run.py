@@ -158,7 +158,7 @@ def test_ctrl_c_at_a_terminal_reaches_the_command_once(home: Path) -> None:
     script = "trap 'n=$((n+1))' INT; n=0; echo ready; sleep 0.3; sleep 0.3; exit $((10+n))"
     child, terminal = pty.fork()
     if child == 0:
-        os.execv(sys.executable, [*RUN, "--", "sh", "-c", script])  # noqa: S606 -- a real terminal, no shell
+        os.execv(sys.executable, [*RUN, "--", "sh", "-c", script])
     seen = b""
     while b"ready" not in seen:
         seen += os.read(terminal, 1024)

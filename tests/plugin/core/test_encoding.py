@@ -1,4 +1,4 @@
-# ruff: noqa: ANN401 -- JSON is any value
+
 """Domain values are written plainly and read back equal."""
 
 from __future__ import annotations

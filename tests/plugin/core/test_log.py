@@ -1,4 +1,4 @@
-# ruff: noqa: ANN401 -- JSON is any value
+
 """Entries have one canonical form, and a chain of them shows what was changed."""
 
 from __future__ import annotations
