@@ -22,10 +22,12 @@ from joulegate_api.store.entries import Writer
 from joulegate_api.store.exceptions import BudgetException, Exceptions
 from joulegate_api.store.holds import Held, HoldRequest, HoldState, Origin
 from joulegate_api.store.ingest import WindowBook
+from joulegate_api.store.inventories import Evidence, Inventories, Inventory, ObjectSeen, PodSeen
 from joulegate_api.store.journal import Decision, Journal
 from joulegate_api.store.ledger import Ledger
 from joulegate_api.store.rates import PutRates, RateShelf
 from joulegate_api.store.records import Accepted, Records
+from joulegate_api.store.releases import Releases
 from joulegate_api.store.slices import PricedSlice
 from joulegate_api.store.stored_records import Page, RecordFilters, StoredRecord
 from joulegate_api.store.transitions import HoldBook, Transitions
@@ -40,12 +42,16 @@ __all__ = [
     "Decision",
     "Device",
     "Difference",
+    "Evidence",
     "Held",
     "HoldRequest",
     "HoldState",
     "Ingested",
+    "Inventory",
+    "ObjectSeen",
     "Origin",
     "Page",
+    "PodSeen",
     "PricedSlice",
     "PutRates",
     "Quarantined",
@@ -69,7 +75,10 @@ class Store:
         self.budgets = Budgets(database, writer, tenant)
         self.rates = RateShelf(database, writer, tenant)
         self.records = Records(database, writer, accounts, self.budgets, self.rates, tenant)
-        self.holds = HoldBook(database, Transitions(database, writer, accounts, tenant), tenant)
+        transitions = Transitions(database, writer, accounts, tenant)
+        self.holds = HoldBook(database, transitions, tenant)
+        self.releases = Releases(database, transitions, tenant)
+        self.inventories = Inventories(database, writer, transitions, self.releases, tenant)
         self.exceptions = Exceptions(database, writer, accounts, self.budgets, tenant)
         self.trial_balance = Check(database, tenant)
         self.devices = Devices(database, writer, tenant)

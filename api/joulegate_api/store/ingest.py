@@ -26,6 +26,7 @@ from joulegate_api.store.holds import Held, Root
 from joulegate_api.store.meter_tables import meters, objects, quarantine, windows
 from joulegate_api.store.postings import Charge, Fact
 from joulegate_api.store.rates import Book, RateShelf
+from joulegate_api.store.releases import reverse_estimates
 from joulegate_api.store.unpriced import tell_unpriced
 from joulegate_api.store.windows import (
     Ingested,
@@ -114,6 +115,12 @@ class WindowBook:
                 period = budgets[name].period.period_at(quarter)
                 if period is not None:
                     periods.setdefault(Key(name, period.start), Charge(period))
+        for own in parts.values():
+            for part in own:
+                for key in part.claims:
+                    period = budgets[key.budget].period.period_at(key.start)
+                    if period is not None:
+                        periods.setdefault(key, Charge(period))
         return _Plan(hierarchy.version, book, subjects, parts, budgets, periods, known)
 
     def _take(self, transaction: Transaction, batch: WindowBatch, planned: _Plan) -> Ingested:
@@ -277,6 +284,8 @@ class WindowBook:
             "charges": told,
         }
         transaction.log(EntryType.WINDOWS, fact.id, now, body)
+        for root, held in planned.parts.items():
+            reverse_estimates(transaction, root, held, accounts, now)
 
     def _advance(self, transaction: Transaction, batch: WindowBatch, accepted_seq: int, now: datetime) -> int:
         """Raise the contiguous high-water mark as far as windows, or what was kept apart, reach."""

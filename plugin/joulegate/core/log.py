@@ -54,6 +54,7 @@ class EntryType(StrEnum):
     HOLD_CLOSED = "hold_closed"
     DEVICE = "device"
     WINDOWS = "windows"
+    ATTRIBUTED = "attributed"
     ESTIMATE = "estimate"
     ESTIMATE_REVERSED = "estimate_reversed"
     PRICING = "pricing"
