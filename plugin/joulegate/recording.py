@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
 from uuid import uuid4
 
 import joulegate
@@ -18,15 +17,12 @@ from joulegate.core import display, records
 from joulegate.core.errors import JoulegateError, UnavailableError
 from joulegate.core.metering import Measurement, Method, Uncertainty
 from joulegate.core.records import EfficiencyRecord, Kind, RunOutcome, Source
-from joulegate.core.units import Energy
+from joulegate.core.units import NS_PER_SECOND, Energy
 from joulegate.facts import Facts, QualityFact, WorkFact
 from joulegate.gpu import GpuReader, open_reader, visible
 from joulegate.gpu.replay import ReplayReader
-from joulegate.host import HostEnergy, RaplReader, open_host
+from joulegate.host import HostEnergy, HostReader, open_host
 from joulegate.meter import Meter
-
-_HOST_INTERVAL_S: Final = 30.0
-"""RAPL counters begin again after minutes; see :data:`joulegate.host.LONGEST_INTERVAL_NS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +50,7 @@ class Recording:
         self.started = self.stopped = SystemClock().now()
         self._reader: GpuReader | None = None
         self._meter: Meter | None = None
-        self._host = _Host()
+        self._host = _Host(environment.get("JOULEGATE_HOST_MW"))
         try:
             self._open(environment, trace)
         except JoulegateError as error:
@@ -187,16 +183,17 @@ def together(parts: Iterable[Uncertainty | None]) -> Uncertainty | None:
 class _Host:
     """The host's counters, read often enough that they are never missed to begin again."""
 
-    def __init__(self) -> None:
-        self._reader = open_host()
+    def __init__(self, declared: str | None) -> None:
+        opened = open_host(declared_mw=int(declared) if declared and declared.isdigit() else None)
+        self._reader: HostReader | None = None if isinstance(opened, HostEnergy) else opened
+        self._absent = opened if isinstance(opened, HostEnergy) else HostEnergy(None, Method.NOT_MEASURED)
         self._begun_mj = self._ended_mj = 0
-        self._failed = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_reading, daemon=True)
 
     def start(self) -> None:
         self._begun_mj = self._read()
-        if isinstance(self._reader, RaplReader):
+        if self._reader:
             self._thread.start()
 
     def stop(self) -> None:
@@ -206,23 +203,20 @@ class _Host:
         self._ended_mj = self._read()
 
     def energy(self) -> HostEnergy:
-        if isinstance(self._reader, HostEnergy):
-            return self._reader
-        if self._failed:
-            return HostEnergy(None, Method.NOT_MEASURED, self._failed)
-        return HostEnergy(self._ended_mj - self._begun_mj, Method.RAPL_COUNTER)
+        if self._reader is None:
+            return self._absent
+        return HostEnergy(self._ended_mj - self._begun_mj, self._reader.method)
 
     def _keep_reading(self) -> None:
-        while not self._stop.wait(_HOST_INTERVAL_S):
+        while self._reader and not self._stop.wait(self._reader.interval_ns / NS_PER_SECOND):
             self._read()
 
     def _read(self) -> int:
-        if isinstance(self._reader, RaplReader):
-            try:
-                return self._reader.read()
-            except UnavailableError as error:
-                self._failed = str(error)
-        return 0
+        try:
+            return self._reader.read() if self._reader else 0
+        except UnavailableError as error:
+            self._reader, self._absent = None, HostEnergy(None, Method.NOT_MEASURED, str(error))
+            return 0
 
 
 def _interval(start: datetime, end: datetime, measured: Measurement) -> records.Interval:

@@ -6,12 +6,15 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import entry_points
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
 from joulegate.cli.output import Column, Format, JsonOption, OutputOption, chosen, field, show_rows
 from joulegate.core.errors import JoulegateError, UnavailableError
+
+if TYPE_CHECKING:
+    from joulegate.gpu import Device
 
 SETTINGS: Final = "joulegate.settings"
 """The entry-point group in which services list theirs: a function that gives (variable, value, description)."""
@@ -24,6 +27,7 @@ OWN: Final = (
     (_SECRET, "", "Token for the API; without it the one that `joulegate up` wrote."),
     ("JOULEGATE_TOKEN_FILE", "", "File with that token."),
     ("JOULEGATE_REPLAY", "", "Recording that is played where there is no GPU, such as a100_square."),
+    ("JOULEGATE_HOST_MW", "", "Power of the host in mW where it cannot be read; its energy is then marked declared."),
     ("JOULEGATE_CLUSTER", "local", "Cluster that records name."),
     ("JOULEGATE_NAMESPACE", "default", "Namespace that records name."),
     ("JOULEGATE_SITE", "default", "Site that records name."),
@@ -109,23 +113,43 @@ def _accelerators() -> Iterator[Finding]:
         return
     with reader:
         for device in reader.devices():
-            reading = reader.read(device)
+            name = f"accelerator {device.index} ({device.uuid})"
+            try:
+                reading = reader.read(device)
+            except UnavailableError as error:
+                yield Finding(name, False, f"{device.model}: {error}")  # noqa: FBT003 -- a field
+                continue
             limit = device.enforced_limit_mw
             draws = "" if reading.instant_mw is None else f", draws {Power(reading.instant_mw).mw // 1000} W now"
             reads = "energy counter" if reading.counter_mj is not None else "power only"
             bound = "" if limit is None else f", limit {limit // 1000} W"
             seen = display.percent(device.sensor.seen)
-            detail = f"{device.model}: {reads}{bound}{draws}; sensor {device.sensor.name} sees {seen} of the time"
-            yield Finding(f"accelerator {device.index} ({device.uuid})", True, detail)  # noqa: FBT003 -- a field
+            board = f"{device.model}: {reads}{bound}{draws}; sensor {device.sensor.name} sees {seen} of the time"
+            detail = f"{board}; {_doubt(device)}"
+            yield Finding(name, True, detail)  # noqa: FBT003 -- a field
+
+
+def _doubt(device: Device) -> str:
+    """How far its figures may be from the truth, and what would help."""
+    from joulegate.core import display
+    from joulegate.core.uncertainty import GAIN, GAIN_CALIBRATED
+
+    said = [f"within {display.percent(GAIN)} at best, {display.percent(GAIN_CALIBRATED)} once calibrated"]
+    if "sensor_assumed" in device.flags:
+        said.append("the board is not known, so the widest sensor is assumed")
+    if device.sensor.seen < 1:
+        said.append("short windows are wider: measure 10 s or more")
+    return "; ".join(said)
 
 
 def _host() -> Finding:
-    from joulegate.host import RaplReader, open_host
+    from joulegate.host import HostEnergy, open_host
 
     opened = open_host()
-    if isinstance(opened, RaplReader):
-        return Finding("host energy", True, "processor and memory counters (RAPL)")  # noqa: FBT003 -- a field
-    return Finding("host energy", False, f"not measured: {opened.reason}")  # noqa: FBT003 -- a field
+    if isinstance(opened, HostEnergy):
+        return Finding("host energy", False, f"not measured: {opened.reason}")  # noqa: FBT003 -- a field
+    opened.close()
+    return Finding("host energy", True, opened.what)  # noqa: FBT003 -- a field
 
 
 def _replay() -> Finding:

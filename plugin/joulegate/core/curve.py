@@ -36,6 +36,10 @@ _STUCK_NS: Final = NS_PER_SECOND
 """A counter that shows the same value for longer stands still; boards refresh it every 20-100 ms."""
 
 
+MOST_ANSWERS: Final = 1 << 16
+"""So many instants keep the value that was given for them; a month has 2,976 quarter-hours."""
+
+
 class How(StrEnum):
     """What the energy of a piece of a curve comes from."""
 
@@ -265,6 +269,13 @@ class EnergyCurve:
         self._times = array("q", (self._times[i] for i in keep))
         self._energies_uj = array("q", (self._energies_uj[i] for i in keep))
 
+    def _forget(self) -> None:
+        """Let go of the older half of the answers; those instants are interpolated again."""
+        half = len(self._asked) // 2
+        for at_ns in self._asked[:half]:
+            del self._fixed[at_ns]
+        del self._asked[:half]
+
     # -- asking -----------------------------------------------------------------------------
 
     @property
@@ -278,7 +289,7 @@ class EnergyCurve:
         return self._times[-1] if self._times else None
 
     def energy_at(self, at_ns: int) -> int:
-        """E(t) in mJ, the same for ever once asked; outside the curve that of its nearest end.
+        """E(t) in mJ, the same once asked (for the latest :data:`MOST_ANSWERS`); outside the curve that of its nearest end.
 
         Raises ``ValueError`` while the curve is empty.
         """
@@ -291,6 +302,8 @@ class EnergyCurve:
                 energy_mj = min(energy_mj, self._fixed[self._asked[place]])
             self._asked.insert(place, at_ns)
             self._fixed[at_ns] = energy_mj
+            if len(self._asked) > MOST_ANSWERS:
+                self._forget()
         return self._fixed[at_ns]
 
     def _interpolate(self, at_ns: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -19,6 +19,7 @@ from joulegate.core.errors import UnavailableError
 from joulegate.core.metering import NVML
 from joulegate.core.sensors import sensor_of_model
 from joulegate.gpu import Device
+from joulegate.gpu.sharing import Part, Parts
 
 _ENERGY: Final = 83
 _AVERAGE: Final = 185
@@ -29,6 +30,7 @@ _FIELDS: Final = (_ENERGY, (_INSTANT, _GPU), (_AVERAGE, _GPU), (_INSTANT, _MODUL
 
 _SUCCESS: Final = 0
 _UNSIGNED_INT: Final = 1
+_NOT_FOUND: Final = 6
 _SESSION_LOST: Final = (1, 9, 18)
 """Return codes after which the library must be initialised again: uninitialized, driver not loaded, driver replaced."""
 
@@ -86,7 +88,10 @@ class NvmlReader:
         handle = self._handles[uuid]
         model = str(self._ask("nvmlDeviceGetName", handle) or "unknown model")
         sensor, known = sensor_of_model(model)
-        _, instant, average, module = self._values(uuid)
+        try:
+            _, instant, average, module = self._values(uuid)
+        except UnavailableError:  # said again when it is read
+            instant = average = module = None
         mig = self._ask("nvmlDeviceGetMigMode", handle)
         flags = {
             "sensor_assumed": not known,
@@ -116,6 +121,34 @@ class NvmlReader:
         after = boottime_ns()
         at_ns = max((before + after) // 2, after - device.sensor.period_ns // 2)
         return Reading(at_ns, counter, module if instant is None else instant, average)
+
+    def parts(self, device: Device) -> Parts | None:
+        """The MIG devices of a GPU; None where it is not cut. The driver takes 50-100 ms for some of these calls."""
+        handle = self._handle(device.uuid)
+        mode = self._ask("nvmlDeviceGetMigMode", handle)
+        if mode is None or mode[0] != 1:
+            return None
+        slices = self._ask("nvmlDeviceGetMaxMigDeviceCount", handle) or 0
+        found = []
+        for index in range(slices):
+            try:
+                part = self._nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
+                uuid = str(self._nvml.nvmlDeviceGetUUID(part))
+                instance = int(self._nvml.nvmlDeviceGetGpuInstanceId(part))
+                size = int(self._nvml.nvmlDeviceGetAttributes(part).gpuInstanceSliceCount)
+            except self._nvml.NVMLError:
+                continue  # no instance of this index
+            found.append(Part(uuid, instance, size))
+        return Parts(slices, tuple(found))
+
+    def use(self, device: Device, since_us: int) -> tuple[Mapping[int, int], int] | None:
+        """Percent of the multiprocessors' time by process since an instant; None where the driver does not tell."""
+        try:
+            samples = self._nvml.nvmlDeviceGetProcessUtilization(self._handle(device.uuid), since_us)
+        except self._nvml.NVMLError as error:
+            return ({}, since_us) if error.value == _NOT_FOUND else None  # not found: nobody used it
+        newest = max((int(sample.timeStamp) for sample in samples), default=since_us)
+        return {int(sample.pid): int(sample.smUtil) for sample in samples if sample.timeStamp > since_us}, newest
 
     def _values(self, uuid: str) -> list[int | None]:
         try:

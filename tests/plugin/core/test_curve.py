@@ -195,7 +195,11 @@ def test_a_calibrated_board_never_gives_energy_back() -> None:
     assert curve.energy_at(8 * SECOND) == 0
 
 
-def test_memory_is_bounded_however_long_the_run() -> None:
+def test_memory_is_bounded_however_long_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("joulegate.core.curve.MOST_ANSWERS", 1000)
     curve = curve_of(counted(*((at, 200 * at) for at in range(20_000))), capacity=1000)
     assert len(curve._times) <= 1000
+    for at in range(3000):
+        curve.energy_at(at * SECOND)
+    assert len(curve._fixed) == len(curve._asked) <= 1000
     assert curve.energy_at(19_000 * SECOND) - curve.energy_at(10 * SECOND) == pytest.approx(200_000 * 18_990, abs=1)
