@@ -39,9 +39,9 @@ def connect(kubeconfig: Path | None = None) -> client.ApiClient:
     settings = client.Configuration()
     try:
         if kubeconfig is not None:
-            config.load_kube_config(config_file=str(kubeconfig), client_configuration=settings)  # type: ignore[no-untyped-call]
+            config.load_kube_config(config_file=str(kubeconfig), client_configuration=settings)
         else:
-            config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
+            config.load_incluster_config(client_configuration=settings)
     except (config.ConfigException, OSError) as error:
         raise UnavailableError(f"no way to the cluster's API is configured: {error}") from error
     settings.retries = False

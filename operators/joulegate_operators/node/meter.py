@@ -64,6 +64,8 @@ class NodeMeter:
         self.timeline: Timeline | None = None
         self.disk_errors = 0
         """How often the disk refused; the alarm is that it rises."""
+        self.unattributed_mj: dict[str, int] = {}
+        """What nobody's windows held, by device, since this process began."""
         self._unwritten: list[tuple[list[WindowBody], dict[str, Any]]] = []
         self._bases: dict[str, list[Any]] = {}
         self._turn_due = False
@@ -236,6 +238,9 @@ class NodeMeter:
                 if known and known[0] == boot_id and closed.end_ns <= known[1]:
                     continue
                 windows += closed.windows
+                nobodys = [window for window in closed.windows if window.pod_uid is None]
+                drawn_mj = sum((window.active_mj or 0) + (window.idle_mj or 0) for window in nobodys)
+                self.unattributed_mj[uuid] = self.unattributed_mj.get(uuid, 0) + drawn_mj
                 if closed.windows:
                     end = max(window.end for window in closed.windows)
                     through[uuid] = [boot_id, closed.end_ns, closed.energy_mj, format_instant(end)]

@@ -24,7 +24,7 @@ Sampled = tuple[dict[str, int], int]
 
 
 def place_of(cgroup: str) -> tuple[str | None, str | None]:
-    """Pod uid and container id in the text of ``/proc/PID/cgroup``, version 1 or 2, either driver; None where absent."""
+    """Pod uid and container id in the text of ``/proc/PID/cgroup``, any version and driver; None where absent."""
     for line in cgroup.splitlines():
         path = line.rpartition(":")[2]
         pod = _POD.search(path)

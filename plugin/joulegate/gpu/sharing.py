@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from joulegate.gpu import Device
 
@@ -26,6 +26,7 @@ class Parts:
     parts: tuple[Part, ...]
 
 
+@runtime_checkable
 class SharingReader(Protocol):
     """What a reader may tell of sharing, beside the protocol of :class:`joulegate.gpu.GpuReader`."""
 
