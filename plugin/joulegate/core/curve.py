@@ -289,7 +289,9 @@ class EnergyCurve:
         return self._times[-1] if self._times else None
 
     def energy_at(self, at_ns: int) -> int:
-        """E(t) in mJ, the same once asked (for the latest :data:`MOST_ANSWERS`); outside the curve that of its nearest end.
+        """E(t) in mJ, outside the curve that of its nearest end.
+
+        The same once asked, for the latest :data:`MOST_ANSWERS` instants.
 
         Raises ``ValueError`` while the curve is empty.
         """
