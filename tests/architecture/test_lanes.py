@@ -148,10 +148,10 @@ def test_lanes_select_by_need_then_by_marker_then_the_rest() -> None:
             "0 passed, 1 failed",
         ),
         (
-            "budget_s = 2",
+            "budget_s = 1",
             "@pytest.mark.one\ndef test_a(): time.sleep(40)",
             1,
-            "lane one: failed, because stopped after its budget of 2 s",
+            "lane one: failed, because stopped after 3 times its budget of 1 s",
             "0 passed, 1 failed",
         ),
         (

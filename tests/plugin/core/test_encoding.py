@@ -1,4 +1,3 @@
-
 """Domain values are written plainly and read back equal."""
 
 from __future__ import annotations

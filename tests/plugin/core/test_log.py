@@ -1,4 +1,3 @@
-
 """Entries have one canonical form, and a chain of them shows what was changed."""
 
 from __future__ import annotations
