@@ -107,7 +107,7 @@ def _facts(verdict: Mapping[str, Any]) -> list[tuple[str, str]]:
         facts.append(("budget", verdict["budget"]))
     if verdict.get("unit"):
         unit = Unit(verdict["unit"])
-        for name in ("asked", "available", "fits"):
+        for name in ("asked", "available") if verdict["allowed"] else ("asked", "available", "fits"):
             value = verdict.get(name)
             amount = display.amount(None if value is None else int(value), unit, verdict.get("currency"), "unknown")
             facts.append((name if name != "fits" else "would have fitted", amount))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
 from joulegate.cli.output import Column, Format, JsonOption, OutputOption, chosen, field, note, print_value, show_rows
 from joulegate.core import display
-from joulegate.core.units import Unit
 
 
 def register(app: typer.Typer) -> None:
@@ -53,29 +52,26 @@ def compare(  # noqa: PLR0913 -- the options of one command
 
 def _columns(found: dict[str, Any]) -> tuple[Column, ...]:
     per = f"per {found['per']:,} {found['unit']}"
+    energies = display.common_scale([_figure(row, "energy_mj") for row in found["variants"]], display.ENERGY)
+    carbons = display.common_scale([_figure(row, "carbon_ug") for row in found["variants"]], display.CARBON)
     return (
         field("variant", "name"),
         Column(found["quality"], lambda row: f"{row['quality']['value']:.4g}", is_number=True),
-        Column(f"energy {per}", _energy, is_number=True),
-        Column(f"carbon {per}", lambda row: _amount(row, Unit.UG), is_number=True),
-        Column(f"cost {per}", lambda row: _amount(row, Unit.MICROS), is_number=True),
+        Column(f"energy {per}", lambda row: _energy(row, energies), is_number=True),
+        Column(f"carbon {per}", lambda row: display.carbon(_figure(row, "carbon_ug"), scale=carbons), is_number=True),
+        Column(f"cost {per}", lambda row: display.money(_figure(row, "cost_micros"), row["currency"]), is_number=True),
         Column("Pareto front", lambda row: "yes" if row["on_front"] else "no"),
         Column("source", lambda row: row["source"]),
     )
 
 
-def _energy(row: Any) -> str:  # noqa: ANN401 -- JSON
-    text = _amount(row, Unit.MJ)
+def _energy(row: Any, scale: display.Scale) -> str:  # noqa: ANN401 -- JSON
+    text = display.energy(_figure(row, "energy_mj"), scale=scale)
     span = row["energy_interval_mj"]
     if span is None:
         return text
-    return f"{text} ({display.energy_between(Fraction(span['lower']), Fraction(span['upper']))})"
+    return f"{text} ({display.energy_between(Fraction(span['lower']), Fraction(span['upper']), scale)})"
 
 
-_MISSING: Final = {Unit.MJ: display.NOT_MEASURED, Unit.UG: display.NOT_PRICED, Unit.MICROS: display.NOT_PRICED}
-_KEYS: Final = {Unit.MJ: "energy_mj", Unit.UG: "carbon_ug", Unit.MICROS: "cost_micros"}
-
-
-def _amount(row: Any, unit: Unit) -> str:  # noqa: ANN401 -- JSON
-    value = row[_KEYS[unit]]
-    return display.amount(None if value is None else Fraction(value), unit, row["currency"], missing=_MISSING[unit])
+def _figure(row: Any, name: str) -> Fraction | None:  # noqa: ANN401 -- JSON
+    return None if row[name] is None else Fraction(row[name])

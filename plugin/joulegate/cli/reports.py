@@ -50,9 +50,10 @@ def create(
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(made['formats'])}", param_hint="--format")
     out.mkdir(parents=True, exist_ok=True)
+    stem = _stem(body)
     files = []
     for name in wanted:
-        path = out / f"{made['id']}.{name}"
+        path = out / f"{stem}.{name}"
         path.write_bytes(client.read(f"/v1/reports/{made['id']}.{name}"))
         files.append({"format": name, "file": str(path), "recomputed": made["recomputed"], "records": made["records"]})
     columns = (
@@ -64,6 +65,12 @@ def create(
     show_rows(files, columns, form, empty="")
     if not made["recomputed"]:
         raise typer.Exit(CHECK_FAILED)
+
+
+def _stem(body: dict[str, Any]) -> str:
+    """A name for people: the days, and the scope."""
+    days = (body[end].removesuffix("T00:00:00Z").replace(":", "") for end in ("since", "until"))
+    return "-".join(("report", "-to-".join(days), *([body["namespace"]] if "namespace" in body else [])))
 
 
 def _instant(text: str, option: str) -> str:

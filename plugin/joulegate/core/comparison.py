@@ -307,16 +307,16 @@ def _words(variant: Variant, baseline: Variant, ratio: Fraction, span: Span | No
     if finding is Finding.NOT_TOLD_APART:
         energy = f"energy cannot be told apart from {baseline.name}: ratio {display.rounded(ratio)}{between}"
     else:
-        than = "more" if finding is Finding.DEARER else "less"
-        percent = display.percent(abs(ratio - 1))
         times = f"{display.rounded(ratio)} times the energy of {baseline.name}"
-        energy = f"{finding.value} on this hardware: {times}, {percent} {than}{between}"
+        than = "more" if ratio > 1 else "less"
+        percent = f", {display.percent(abs(ratio - 1))} {than}" if ratio < 2 else ""  # noqa: PLR2004 -- then a factor reads better
+        energy = f"{finding.value} on this hardware: {times}{percent}{between}"
     change = _exact(variant.quality.value) - _exact(baseline.quality.value)
     if change == 0:
         return f"{energy}; {variant.quality.name} is the same"
     better = (change > 0) == variant.quality.higher_is_better
-    moved = f"{'+' if change > 0 else '-'}{display.rounded(abs(change))}"
-    return f"{energy}; {variant.quality.name} {'better' if better else 'worse'} by {moved}"
+    moved = f"{'higher' if change > 0 else 'lower'} by {display.rounded(abs(change))}"
+    return f"{energy}; {variant.quality.name} {moved}, which is {'better' if better else 'worse'}"
 
 
 def _warnings(variants: Sequence[Variant]) -> Iterable[str]:

@@ -5,6 +5,7 @@ For reading only. What is computed with, compared or sent is the whole number.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
@@ -16,6 +17,8 @@ from joulegate.core.units import MICROS, NS_PER_SECOND, Unit
 NOT_MEASURED: Final = "not measured"
 NOT_PRICED: Final = "not priced"
 DIGITS: Final = 3
+_PLAIN_MONEY: Final = Fraction(1, 1_000_000)
+"""Less than this is written with a power of ten: nobody counts that many zeros."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +45,20 @@ CARBON: Final = _scales(("ug", 1), ("mg", 1_000), ("g", 10**6), ("kg", 10**9), (
 TIME: Final = _scales(("ns", 1), ("ms", 10**6), ("s", NS_PER_SECOND), ("min", 60 * NS_PER_SECOND), ("h", 3600 * 10**9))
 
 
+_PLAIN: Final = ("J", "g", "s")
+
+
 def scale_for(largest: Fraction | int, scales: tuple[Scale, ...]) -> Scale:
-    """The largest unit of which ``largest`` is at least one; the smallest unit where there is none."""
+    """The largest unit of which ``largest`` is at least one, else the smallest; zero is in a plain unit."""
     fitting = [scale for scale in scales if abs(Fraction(largest)) >= scale.base_units]
-    return fitting[-1] if fitting else scales[0]
+    if not fitting:
+        return scales[0] if largest else next(scale for scale in scales if scale.unit in _PLAIN)
+    return fitting[-1]
+
+
+def common_scale(values: Iterable[Fraction | int | None], scales: tuple[Scale, ...]) -> Scale:
+    """One unit for a column, so that its figures can be compared at a glance: that of the largest."""
+    return scale_for(max((abs(Fraction(value)) for value in values if value is not None), default=Fraction(0)), scales)
 
 
 def rounded(value: Fraction | int, digits: int = DIGITS) -> str:
@@ -62,20 +75,20 @@ def in_scale(value: Fraction | int, scale: Scale) -> str:
     return rounded(Fraction(value) / scale.base_units)
 
 
-def energy(mj: Fraction | int | None, missing: str = NOT_MEASURED) -> str:
-    """Energy given in mJ."""
-    return _shown(mj, ENERGY, missing)
+def energy(mj: Fraction | int | None, missing: str = NOT_MEASURED, scale: Scale | None = None) -> str:
+    """Energy given in mJ; ``scale`` is one unit for a whole column."""
+    return _shown(mj, ENERGY, missing, scale)
 
 
-def energy_between(lower_mj: Fraction | int, upper_mj: Fraction | int) -> str:
-    """An interval of energy, both ends in the unit of the upper."""
-    scale = scale_for(upper_mj, ENERGY)
+def energy_between(lower_mj: Fraction | int, upper_mj: Fraction | int, scale: Scale | None = None) -> str:
+    """An interval of energy, both ends in one unit: that of the upper unless ``scale`` is given."""
+    scale = scale or scale_for(upper_mj, ENERGY)
     return f"{in_scale(lower_mj, scale)} to {in_scale(upper_mj, scale)} {scale.unit}"
 
 
-def carbon(ug: Fraction | int | None, missing: str = NOT_PRICED) -> str:
+def carbon(ug: Fraction | int | None, missing: str = NOT_PRICED, scale: Scale | None = None) -> str:
     """Greenhouse gases given in ug; the unit is of CO2 equivalent."""
-    text = _shown(ug, CARBON, missing)
+    text = _shown(ug, CARBON, missing, scale)
     return text if ug is None else f"{text} CO2e"
 
 
@@ -84,7 +97,10 @@ def money(micros: Fraction | int | None, currency: str | None, missing: str = NO
     if micros is None:
         return missing
     amount = Fraction(micros) / MICROS
-    text = f"{_cents(amount):,f}" if abs(amount) >= 1 else rounded(amount)
+    if 0 < abs(amount) < _PLAIN_MONEY:
+        text = f"{float(amount):.2e}"
+    else:
+        text = f"{_cents(amount):,f}" if abs(amount) >= 1 else rounded(amount)
     return f"{text} {currency}" if currency else text
 
 
@@ -110,10 +126,10 @@ def percent(share: Fraction | float, digits: int = 2) -> str:
     return f"{rounded(Fraction(share) * 100, digits)} %"
 
 
-def _shown(value: Fraction | int | None, scales: tuple[Scale, ...], missing: str) -> str:
+def _shown(value: Fraction | int | None, scales: tuple[Scale, ...], missing: str, scale: Scale | None = None) -> str:
     if value is None:
         return missing
-    scale = scale_for(Fraction(value), scales)
+    scale = scale or scale_for(Fraction(value), scales)
     return f"{in_scale(value, scale)} {scale.unit}"
 
 
