@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import itertools
 import os
 import tempfile
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+import yaml
 
-from tests.cluster.api import Api, Object
+from tests.cluster.api import Api, Object, eventually
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.programs import Clients, clients, programs
+from tests.cluster.programs import ROOT, Clients, clients, programs
 
 SLOTS = 16
+CRDS = ROOT / "helm" / "joulegate" / "files" / "crds"
 _numbers = itertools.count(1)
 
 
@@ -73,3 +76,20 @@ def namespace(api: Api) -> Iterator[str]:
     api.create(source)
     yield str(source["metadata"]["name"])
     api.delete(source)
+
+
+@pytest.fixture(scope="session")
+def crds(api: Api) -> list[Object]:
+    """The definitions of Joulegate's own kinds, applied and served."""
+    applied = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(CRDS.glob("*.yaml"))]
+    for definition in applied:
+        api.apply(definition)
+    for definition in applied:
+        eventually(functools.partial(is_established, api, definition))
+    return applied
+
+
+def is_established(api: Api, definition: Object) -> bool:
+    """Whether the objects of a definition can be written."""
+    conditions = {each["type"]: each["status"] for each in api.read(definition).get("status", {}).get("conditions", [])}
+    return conditions.get("Established") == "True" and conditions.get("NamesAccepted") == "True"
