@@ -30,6 +30,10 @@ def exclusive(uid: str) -> DeviceHolds:
     return DeviceHolds(holds=(Hold(pod(uid), 1),))
 
 
+def closed(chain: Chain, give_up_before_ns: int = 0) -> list[WindowBody]:
+    return [window for stretch in chain.closed(give_up_before_ns) for window in stretch.windows]
+
+
 def date(at_ns: int) -> datetime:
     return START + timedelta(microseconds=at_ns // 1_000)
 
@@ -65,12 +69,12 @@ class Life:
     def finish(self) -> list[WindowBody]:
         self.chain.cut(self.at_ns, date(self.at_ns))
         self.run(2)
-        self.windows += self.chain.closed()
+        self.windows += closed(self.chain)
         return self.windows
 
     def killed(self) -> None:
         """What a kill leaves: the state as it was written, and nothing else."""
-        self.windows += self.chain.closed()
+        self.windows += closed(self.chain)
         state = json.loads(json.dumps(self.chain.to_json()))
         self.chain = Chain.from_json(self.board.device(), NVML, state)
 
@@ -166,9 +170,9 @@ def test_a_board_that_never_came_back_is_closed_as_a_gap_when_patience_ends() ->
     life.board.answers = False
     life.at_ns += 600 * SECOND
     life.holds()
-    windows = list(life.chain.closed())
+    windows = closed(life.chain)
     assert len(windows) == 1
-    windows += list(life.chain.closed(give_up_before_ns=life.at_ns + 1))
+    windows += closed(life.chain, give_up_before_ns=life.at_ns + 1)
     check_law_3(windows)
     assert windows[-1].active_mj is None
     life.board.answers = True
