@@ -13,7 +13,7 @@ from joulegate.core import display
 from joulegate.core.charts import Axis, Point, scatter
 from joulegate.core.comparison import PER, Comparison, Difference, Span, Variant, compare, variant_of
 from joulegate.core.errors import InvalidInputError, NotFoundError
-from joulegate.core.records import RunOutcome
+from joulegate.core.records import RunOutcome, Source
 from joulegate.core.units import divide_half_even, format_whole
 from joulegate.schema import STRICT, Count, Items, Line
 from joulegate_api.auth import Principal
@@ -140,9 +140,10 @@ def picture(found: Comparison) -> str:
         )
         for variant, energy in known
     ]
+    replayed = " (replayed)" if any(variant.source is Source.REPLAYED for variant in found.variants) else ""
     description = f"{first.quality.name} of {len(points)} variants against the accelerators' energy per {per}"
     return scatter(
-        f"{first.quality.name} against energy",
+        f"{first.quality.name} against energy{replayed}",
         "; ".join([description, *found.warnings]),
         Axis(f"energy per {per}", scale.unit),
         Axis(first.quality.name),

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -91,12 +92,13 @@ class Demo:
                 models = ", ".join(device.model for device in reader.devices())
         except JoulegateError as error:
             self.environment["JOULEGATE_REPLAY"] = "a100_square"
-            print(f"No GPU can be read here ({error}). The recorded power of a real A100 is replayed instead:")
+            print(f"No GPU can be read here ({error}).")
             print(
-                "it does not feel the load, so its energy is that of the time a step took. Every figure says `replayed`."
+                "The recorded power of a real A100 is replayed instead, and every figure made from it says `replayed`."
             )
+            print("A recording does not feel the load: energy goes with the time that work takes.")
         else:
-            print(f"Power is measured on {models}.")
+            print(f"Power is measured on {models}, which idles: the demo computes on the processor, with numpy.")
 
 
 def started(demo: Demo) -> subprocess.Popen[bytes]:
@@ -151,7 +153,9 @@ def pipeline_run(demo: Demo) -> None:
     """The pipeline, each of its steps a process that Joulegate measures."""
     demo.title("Run a Kubeflow pipeline: train, distil, prune, quantise, evaluate on held-out digits")
     log = demo.folder / "pipeline.log"
-    command = [KFP_PYTHON, HERE / "pipeline.py", "run", demo.folder / "pipeline"]
+    command: list[str | Path] = [KFP_PYTHON, HERE / "pipeline.py", "run", demo.folder / "pipeline"]
+    recent: deque[str] = deque(maxlen=12)
+    failure = ""
     print(f"  $ .venv-kfp/bin/python {shown(HERE / 'pipeline.py')} run {shown(demo.folder / 'pipeline')}")
     print(f"    KFP's own output: {shown(log)}", flush=True)
     with (
@@ -164,8 +168,11 @@ def pipeline_run(demo: Demo) -> None:
             kept.write(line)
             kept.flush()
             progress(line)
+            recent.append(line)
+            if "ERROR" in line and not failure:
+                failure = "".join(recent)
     if process.returncode != 0:
-        raise Failed(f"the pipeline ended with {process.returncode}; its output is in {shown(log)}")
+        raise Failed(f"the pipeline ended with {process.returncode}; all of its output is in {shown(log)}\n{failure}")
 
 
 def progress(line: str) -> None:
@@ -220,7 +227,7 @@ def refused_and_allowed(demo: Demo) -> None:
 
 
 def reported(demo: Demo) -> Path:
-    """A report of the demo's days, added up again here: from the records, its own CSV and what the budget was charged."""
+    """A report of the demo's days, added up again here from the records, its CSV and what the budget was charged."""
     demo.title("Report the period, and add it up again")
     folder = demo.folder / "report"
     first, last = demo.begun.date(), (datetime.now(UTC) + timedelta(days=1)).date()
@@ -265,6 +272,7 @@ def summary(demo: Demo, report: Path) -> None:
     home = shown(demo.home)
     again = f"JOULEGATE_HOME={home} .venv/bin/joulegate up"
     print(f"  report      {shown(report)}")
+    print(f"  pipeline    {shown(demo.folder / 'pipeline.log')}")
     print(f"  comparison  {shown(demo.folder / 'comparison.svg')}")
     print(f"  dashboard   {demo.client().address}/")
     print(f"  how to go on\n    {again}")
