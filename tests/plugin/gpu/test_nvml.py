@@ -221,3 +221,32 @@ def test_a_machine_without_a_board_plays_a_recording_only_if_asked(
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == source
     assert bool(source) or "NVML finds no GPU" in done.stderr
+
+
+def test_what_is_measured_on_hardware_is_right_on_a_board_that_is_known(library: Path, tmp_path: Path) -> None:
+    """The measurements of `pytest -m gpu`, on a scripted board whose load and period are known."""
+    fleet = Fleet([Gpu("GPU-0", levels=[(0, 60_000), (0, 200_000)], square=(137, 60))])
+    code = """
+import json, sys
+from contextlib import nullcontext
+from pathlib import Path
+from bench.gpu import measure_board, write
+from joulegate.gpu.nvml import NvmlReader
+with NvmlReader() as reader:
+    found = measure_board(reader, reader.devices()[0], lambda *load: nullcontext(), seconds=3.0)
+print(write(found, Path(sys.argv[1])))
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(
+        command, env=fleet.environment(library, tmp_path), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    written = Path(done.stdout.strip())
+    assert written.name == "gpu-nvidia-geforce-rtx-3090.json"
+    found = json.loads(written.read_text())
+    assert found["update_period_ms"]["instant_mw"] == pytest.approx(100, abs=15)
+    assert found["update_period_ms"]["counter_mj"] == pytest.approx(100, abs=15)
+    assert found["load"]["integral_over_counter"] == pytest.approx(1, abs=0.1)
+    assert len(found["square_near_the_refresh"]) == 4
+    assert found["counter_never_ran_backwards"]
+    assert 0 < found["call_cost_us"]["median"] <= found["call_cost_us"]["longest"]
