@@ -11,7 +11,7 @@ from joulegate.core import display
 from joulegate.core.budgets import SENTENCES, Balance, Budget, Outcome, Verdict
 from joulegate.core.errors import NotFoundError
 from joulegate.core.labels import escape
-from joulegate.core.periods import Period
+from joulegate.core.periods import CalendarRule, Period, PeriodRule, zone_named
 from joulegate.core.tallies import Fact, intervals_in, run_row
 from joulegate.core.units import Unit
 from joulegate_api.store import Decision, Store, StoredRecord
@@ -49,7 +49,7 @@ class BudgetCard:
     parent: str | None
     enforcement: str
     scope: str
-    period: Period | None
+    period: str | None
     gauges: tuple[Gauge, ...]
 
 
@@ -104,7 +104,7 @@ def budget_cards(store: Store) -> Iterator[BudgetCard]:
             yield _card(budget, None, ())
             continue
         gauges = tuple(gauge(found.balances[unit]) for unit in Unit if found.balances[unit].limit is not None)
-        yield _card(budget, found.period, gauges)
+        yield _card(budget, _span(budget.period, found.period), gauges)
 
 
 def _path(budget: Budget, budgets: Mapping[str, Budget]) -> tuple[str, ...]:
@@ -114,7 +114,14 @@ def _path(budget: Budget, budgets: Mapping[str, Budget]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _card(budget: Budget, period: Period | None, gauges: tuple[Gauge, ...]) -> BudgetCard:
+def _span(rule: PeriodRule, period: Period) -> str:
+    """The days of a period in the zone that its budget counts them in."""
+    name = rule.timezone if isinstance(rule, CalendarRule) else "UTC"
+    zone = zone_named(name, "timezone")
+    return " to ".join(f"{end.astimezone(zone):%d %b %Y}" for end in (period.start, period.end)) + f", {name}"
+
+
+def _card(budget: Budget, period: str | None, gauges: tuple[Gauge, ...]) -> BudgetCard:
     scope = budget.scope
     said = [
         f"{what} {', '.join(values)}"
@@ -190,7 +197,7 @@ def run_line(stored: StoredRecord) -> RunLine:
         variant=record.variant,
         outcome=record.outcome.value,
         pill=_PILLS[record.outcome.value],
-        started=display.moment(record.started_at),
+        started=display.moment(record.started_at).removesuffix(" UTC"),
         duration=display.duration(round((record.ended_at - record.started_at).total_seconds() * 1e9)),
         energy=display.energy(known.energy.mj) if known.energy else None,
         interval=display.energy_between(interval.lower_mj, interval.upper_mj) if interval else None,
@@ -218,7 +225,7 @@ def decision_line(decision: Decision) -> DecisionLine:
     """A decision in words."""
     verdict = decision.verdict
     return DecisionLine(
-        at=display.moment(decision.at),
+        at=display.moment(decision.at).removesuffix(" UTC"),
         work=decision.name or "without a name",
         place=f"{decision.namespace}, {decision.resource}",
         outcome=verdict.outcome.value,

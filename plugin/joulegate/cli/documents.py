@@ -133,6 +133,8 @@ class _Reader:
         if depth > DEEPEST:  # a shared node may lie deeper here than where it was measured
             raise self.fault(node, f"is nested deeper than {DEEPEST}")
         self.lines.setdefault(path, node.start_mark.line + 1)
+        if not isinstance(node, ScalarNode) and node.tag not in (_PREFIX + "map", _PREFIX + "seq"):
+            raise self.fault(node, f"the type {node.tag[:60]!r} is not allowed")
         if isinstance(node, MappingNode):
             return self.mapping(node, path, depth)
         if isinstance(node, SequenceNode):

@@ -199,9 +199,9 @@ def _mark(point: Point, x_scale: _Scale, y_scale: _Scale) -> str:
 def _bar_boxes(point: Point, x_scale: _Scale, y_scale: _Scale) -> Iterator[Box]:
     x, y = x_scale.px(point.x), y_scale.px(point.y)
     if point.x_span:
-        yield Box(x_scale.px(point.x_span[0]), y - 4, x_scale.px(point.x_span[1]), y + 4)
+        yield Box(x_scale.px(point.x_span[0]) - 4, y - 5, x_scale.px(point.x_span[1]) + 4, y + 5)
     if point.y_span:
-        yield Box(x - 4, y_scale.px(point.y_span[1]), x + 4, y_scale.px(point.y_span[0]))
+        yield Box(x - 5, y_scale.px(point.y_span[1]) - 4, x + 5, y_scale.px(point.y_span[0]) + 4)
 
 
 def _error_bars(point: Point, x_scale: _Scale, y_scale: _Scale) -> Iterator[str]:
