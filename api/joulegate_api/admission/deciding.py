@@ -22,11 +22,13 @@ from joulegate_api.forecasts import Forecast, forecast
 from joulegate_api.logs import log
 from joulegate_api.records import NAMESPACE_LABEL
 from joulegate_api.settings import Unbudgeted
-from joulegate_api.store import HoldRequest
+from joulegate_api.store import HoldRequest, Place
 
 P90: Final = Fraction(9, 10)
 _CHANGING: Final = ("CREATE", "UPDATE")
 _SCALE: Final = "scale"
+_LONGEST: Final = 253
+_NO_DATABASE: Final = "the database does not answer"
 _UNBUDGETED: Final = {
     Unbudgeted.ALLOW: Outcome.ALLOW,
     Unbudgeted.WARN: Outcome.WARN,
@@ -52,6 +54,29 @@ def decide_review(review: Review, parts: Context) -> Decision:
         kind=kind_of_work(kind if isinstance(kind, str) else "").value,
         namespace_labels={NAMESPACE_LABEL: str(namespace)},
     )
+    decision = _decided(review, work, parts)
+    if review.dry_run or not _is_noted(decision.verdict):
+        return decision
+    name = _metadata(review.new).get("name")
+    place = Place(parts.settings.cluster, _line(work.namespace), _line(review.resource), _line(name))
+    try:
+        return replace(decision, verdict=parts.store.ledger.note(place, decision.verdict))
+    except Exception as error:  # noqa: BLE001 -- the verdict stands, whether it could be noted or not
+        log.error("a verdict was not noted", exc_info=error)
+        return decision
+
+
+def _is_noted(verdict: Verdict) -> bool:
+    """Whether a verdict gets an entry that the ledger did not write: it refuses, or nobody could decide."""
+    unwritten = verdict.as_of is None and verdict.detail != _NO_DATABASE
+    return unwritten and (verdict.reason is Reason.UNDECIDABLE or verdict.outcome is not Outcome.ALLOW)
+
+
+def _line(text: object) -> str:
+    return text[:_LONGEST] if isinstance(text, str) and text.isprintable() else ""
+
+
+def _decided(review: Review, work: Work, parts: Context) -> Decision:
     try:
         if review.fault is not None:
             return Decision(_undecidable(review.fault, work, parts, Reason.UNDECIDABLE))
@@ -62,7 +87,7 @@ def decide_review(review: Review, parts: Context) -> Decision:
         cause = error.message
     except UnavailableError as error:
         log.error("undecided", cause=str(error))
-        cause = "the database does not answer"
+        cause = _NO_DATABASE
     except Exception as error:  # noqa: BLE001 -- what nobody foresaw must not allow
         log.error("undecided", exc_info=error)
         cause = "an error inside Joulegate; its log says more"
@@ -116,13 +141,13 @@ def _ask(review: Review, work: Work, demand: Demand, root: str, parts: Context) 
     predicted = forecast(demand, work.namespace, parts.history.runs(), parts.settings)
     quantile = max((budgets[name].hold_quantile for name in names), default=P90)
     now = parts.now()
-    metadata = _metadata(review.new)
+    name = _metadata(review.new).get("name")
     request = HoldRequest(
         cluster=parts.settings.cluster,
         root_uid=root,
-        resource=review.resource,
+        resource=review.resource or _kind_of(review),
         namespace=work.namespace,
-        name=str(metadata.get("name") or metadata.get("generateName") or ""),
+        name=name if isinstance(name, str) and name else root,  # two objects without a name are not one
         work=work,
         demand=demand,
         quote=predicted.quote(parts.store.rates.book(), parts.settings.site, now, quantile),
@@ -215,6 +240,11 @@ def _is_running(review: Review, demand: Demand) -> bool:
 def _is_repeat(root: str, demand: Demand, parts: Context) -> bool:
     held = parts.store.ledger.held(parts.settings.cluster, root)
     return held is not None and demand.within(held)
+
+
+def _kind_of(review: Review) -> str:
+    new = review.new or {}
+    return f"{new.get('kind')} {new.get('apiVersion')}"
 
 
 def _metadata(source: Mapping[str, Any] | None) -> Mapping[str, Any]:

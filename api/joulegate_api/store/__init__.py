@@ -24,7 +24,7 @@ from joulegate_api.store.holds import Held, HoldRequest, HoldState, Origin
 from joulegate_api.store.ingest import WindowBook
 from joulegate_api.store.inventories import Evidence, Inventories, Inventory, ObjectSeen, PodSeen
 from joulegate_api.store.journal import Decision, Journal
-from joulegate_api.store.ledger import Ledger
+from joulegate_api.store.ledger import Ledger, Place
 from joulegate_api.store.rates import PutRates, RateShelf
 from joulegate_api.store.records import Accepted, Records
 from joulegate_api.store.releases import Releases
@@ -51,6 +51,7 @@ __all__ = [
     "ObjectSeen",
     "Origin",
     "Page",
+    "Place",
     "PodSeen",
     "PricedSlice",
     "PutRates",

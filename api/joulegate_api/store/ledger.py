@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import uuid4
@@ -33,6 +33,16 @@ LARGEST_BATCH: Final = 256
 
 PLANNINGS: Final = 20
 """How often a plan is made anew because budgets changed under it, before giving up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which object a verdict is about."""
+
+    cluster: str
+    namespace: str
+    resource: str
+    name: str
 
 
 @dataclass(slots=True)
@@ -73,6 +83,15 @@ class Ledger:
         cannot be used.
         """
         return self._rehearse(request) if dry_run else self._combiner.ask(request)
+
+    def note(self, place: Place, verdict: Verdict) -> Verdict:
+        """Keep a verdict that no balance was asked for (nobody could decide, or nothing binds); returns it dated."""
+        with self._writer.transaction() as transaction:
+            now = transaction.now()
+            dated = replace(verdict, as_of=now)
+            body = {**asdict(place), "held": False, "verdict": encode(dated), "claims": []}
+            transaction.log(EntryType.DECISION, uuid4().hex, now, body)
+        return dated
 
     def held(self, cluster: str, root_uid: str) -> Demand | None:
         """The largest demand that a root was admitted with and still holds; None where it holds nothing."""

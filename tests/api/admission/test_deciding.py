@@ -251,6 +251,35 @@ def test_an_object_without_a_uid_is_known_by_its_name(sqlite_service: Service) -
     assert decide(sqlite_service, nameless)["reason"] == "Undecidable"
 
 
+def test_objects_that_only_say_how_they_will_be_named_do_not_replace_each_other(sqlite_service: Service) -> None:
+    bind(sqlite_service)
+    for number in range(3):
+        unnamed = job(uid=f"uid-{number}")
+        del unnamed["metadata"]["name"]
+        unnamed["metadata"]["generateName"] = "train-"
+        assert decide(sqlite_service, unnamed)["allowed"]
+    assert pending(sqlite_service) == 3 * 400 * 3_600_000
+
+
+def test_a_new_object_of_the_same_name_takes_the_place_of_the_old_one(sqlite_service: Service) -> None:
+    bind(sqlite_service)
+    for number in range(3):
+        assert decide(sqlite_service, job(uid=f"uid-{number}"))["allowed"]
+    assert pending(sqlite_service) == 400 * 3_600_000
+
+
+def test_what_nobody_could_decide_is_an_entry_too(service: Service) -> None:
+    bind(service)
+    verdict = decide(service, job(gpus="a few", name="odd"))
+    (noted,) = service.store.journal.newest(5)
+    assert (noted.namespace, noted.resource, noted.name) == ("vision", "jobs.batch", "odd")
+    assert noted.verdict.reason.value == verdict["reason"] == "Undecidable"
+    assert verdict["as_of"] is not None
+    decide(service, job(gpus="a few"), dryRun=True)
+    decide(service, job(gpus=0))
+    assert len(service.store.journal.newest(5)) == 1, "a rehearsal and what asks for nothing are no decisions"
+
+
 def test_history_is_what_predictions_stand_on(sqlite_service: Service) -> None:
     from tests.api.running import record  # noqa: PLC0415 -- beside its one use
 
@@ -279,6 +308,18 @@ def test_whatever_fails_on_the_way_of_a_decision_never_allows(
     verdict = decide(sqlite_service, job(uid="asked while it is broken"))
     assert (verdict["allowed"], verdict["reason"]) == (False, "Undecidable")
     assert "slip" not in str(verdict)
+
+
+def test_a_verdict_that_cannot_be_noted_is_still_the_answer(
+    sqlite_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bind(sqlite_service)
+
+    def fail(*_: object, **__: object) -> None:
+        raise UnavailableError("down")
+
+    monkeypatch.setattr(sqlite_service.store.ledger, "note", fail)
+    assert decide(sqlite_service, job(gpus="a few"))["reason"] == "Undecidable"
 
 
 def test_with_nothing_known_at_all_the_answer_is_no(sqlite_service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
