@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import insert, select, update
 
-from joulegate.core.binding import Work, bind
 from joulegate.core.budgets import Budget
 from joulegate.core.errors import ConflictError, InvalidInputError, UnavailableError
 from joulegate.core.log import EntryType, canonical, leaf_hash
-from joulegate.core.records import Kind
-from joulegate_api.store import charging, claims, devices, holds, postings, versions
+from joulegate_api.store import charging, postings, versions
 from joulegate_api.store.amounts import UNKNOWN, Amounts
 from joulegate_api.store.balances import Account, Accounts, Key, StaleError
 from joulegate_api.store.budgets import Budgets
-from joulegate_api.store.charging import Cell, Subject
+from joulegate_api.store.charging import Cell
 from joulegate_api.store.claims import OpenClaim
 from joulegate_api.store.database import Database
+from joulegate_api.store.draws import drawn
 from joulegate_api.store.entries import Transaction, Writer
-from joulegate_api.store.holds import Held, Root
-from joulegate_api.store.meter_tables import meters, objects, quarantine, windows
+from joulegate_api.store.meter_tables import meters, quarantine, windows
 from joulegate_api.store.postings import Charge, Fact
-from joulegate_api.store.rates import Book, RateShelf
+from joulegate_api.store.rates import RateShelf
 from joulegate_api.store.releases import reverse_estimates
-from joulegate_api.store.unpriced import tell_unpriced
+from joulegate_api.store.window_plans import WindowPlan, parts_of, plan_windows
 from joulegate_api.store.windows import (
     Ingested,
     Quarantined,
@@ -41,19 +38,6 @@ from joulegate_api.store.windows import (
 
 ATTEMPTS: Final = 20
 _CHUNK: Final = 500
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """Whose energy a batch holds, and which balances it may touch."""
-
-    hierarchy: int
-    book: Book
-    subjects: Mapping[str, Subject]
-    parts: Mapping[Root, list[Held]]
-    budgets: Mapping[str, Budget]
-    periods: Mapping[Key, Charge]
-    models: Mapping[str, devices.Device | None]
 
 
 class WindowBook:
@@ -82,7 +66,7 @@ class WindowBook:
             raise InvalidInputError("windows are not numbered contiguously from seq on", "windows")
         for _ in range(ATTEMPTS):
             planned = self._plan(batch)
-            self._accounts.prepare({key: charge.period for key, charge in planned.periods.items()})
+            self._accounts.prepare(planned.periods)
             try:
                 with self._writer.transaction() as transaction:
                     return self._take(transaction, batch, planned)
@@ -90,45 +74,17 @@ class WindowBook:
                 continue
         raise UnavailableError("budgets are being changed faster than windows can be posted; try again")
 
-    def _plan(self, batch: WindowBatch) -> _Plan:
+    def _plan(self, batch: WindowBatch) -> WindowPlan:
         with self._database.read() as connection:
-            hierarchy = self._budgets.hierarchy(connection)
             book = self._rates.shelf(connection)
-            pods = {window.pod_uid: window for window in batch.windows if window.pod_uid is not None}
-            roots = _roots(connection, self._tenant, batch.cluster, list(pods))
-            parts = _parts(connection, self._tenant, batch.cluster, roots)
-            subjects, budgets = {}, dict(hierarchy.budgets)
-            for uid, window in pods.items():
-                root = (batch.cluster, roots[uid])
-                frozen = sorted({key.budget for part in parts.get(root, ()) for key in part.claims})
-                if frozen:
-                    budgets |= self._budgets.ever(connection, frozen)
-                    names = tuple(frozen)
-                else:
-                    names = bind(hierarchy.budgets, Work(window.namespace or "", Kind.TRAINING.value)).names
-                subjects[uid] = Subject(uid, roots[uid], window.namespace or "", names)
-            uuids = {window.device_uuid for window in batch.windows}
-            known = {uuid: devices.latest(connection, self._tenant, uuid) for uuid in sorted(uuids)}
-        periods: dict[Key, Charge] = {}
-        for uid, quarter in {(window.pod_uid, window.quarter) for window in batch.windows if window.pod_uid}:
-            for name in subjects[uid].budgets:
-                period = budgets[name].period.period_at(quarter)
-                if period is not None:
-                    periods.setdefault(Key(name, period.start), Charge(period))
-        for own in parts.values():
-            for part in own:
-                for key in part.claims:
-                    period = budgets[key.budget].period.period_at(key.start)
-                    if period is not None:
-                        periods.setdefault(key, Charge(period))
-        return _Plan(hierarchy.version, book, subjects, parts, budgets, periods, known)
+            return plan_windows(connection, batch, self._tenant, self._budgets, book, self._database.now(connection))
 
-    def _take(self, transaction: Transaction, batch: WindowBatch, planned: _Plan) -> Ingested:
+    def _take(self, transaction: Transaction, batch: WindowBatch, planned: WindowPlan) -> Ingested:
         accepted_seq = self._meter(transaction, batch)
         accounts = self._accounts.lock(transaction, planned.periods)
         in_force = versions.current(transaction.connection, self._tenant)
         roots = {root[1] for root in planned.parts}
-        parts = _parts(transaction.connection, self._tenant, batch.cluster, {uid: uid for uid in roots})
+        parts = parts_of(transaction.connection, self._tenant, batch.cluster, {uid: uid for uid in roots})
         if (in_force.hierarchy, in_force.rates, parts) != (planned.hierarchy, planned.book.version, planned.parts):
             raise StaleError
         now = transaction.now()
@@ -159,7 +115,7 @@ class WindowBook:
         return int(row.accepted_seq)
 
     def _sort(
-        self, transaction: Transaction, batch: WindowBatch, planned: _Plan
+        self, transaction: Transaction, batch: WindowBatch, planned: WindowPlan
     ) -> tuple[list[tuple[Window, str]], list[tuple[Window, str, str]], list[Quarantined]]:
         """New windows to accept, new ones to keep apart, and what the answer names."""
         known, apart = self._known(transaction, batch)
@@ -257,7 +213,7 @@ class WindowBook:
         transaction: Transaction,
         batch: WindowBatch,
         fresh: Sequence[Window],
-        planned: _Plan,
+        planned: WindowPlan,
         accounts: Mapping[Key, Account],
         now: datetime,
     ) -> None:
@@ -265,16 +221,16 @@ class WindowBook:
         cells = charging.cells_of(fresh, planned.subjects, models, planned.book, batch.site)
         charging.accumulate(transaction, batch.cluster, cells, planned.book)
         posted: dict[Key, Amounts] = {}
-        drawn: dict[Key, list[OpenClaim]] = {}
+        taken: dict[Key, list[OpenClaim]] = {}
         for root_uid, own in _by_root(cells.values()).items():
             amounts = {key: charge.amounts(accounts[key]) for key, charge in _charges(own, planned.budgets).items()}
             for key, amount in amounts.items():
                 posted[key] = posted.get(key, UNKNOWN).plus(amount)
             held = planned.parts.get((batch.cluster, root_uid), [])
-            for key, opened in _drawn(transaction, (batch.cluster, root_uid), held, amounts, accounts).items():
-                drawn.setdefault(key, []).extend(opened)
+            for key, opened in drawn(transaction, (batch.cluster, root_uid), held, amounts, accounts).items():
+                taken.setdefault(key, []).extend(opened)
         fact = Fact(EntryType.WINDOWS, f"{batch.incarnation}/{fresh[0].window_seq}", "measured", now)
-        told = postings.post(transaction, accounts, fact, posted, drawn)
+        told = postings.post(transaction, accounts, fact, posted, taken, late=planned.late)
         body = {
             "cluster": batch.cluster,
             "node": batch.node,
@@ -307,24 +263,6 @@ class WindowBook:
         return accepted_seq
 
 
-def _roots(connection: Connection, tenant: str, cluster: str, pods: Sequence[str]) -> dict[str, str]:
-    """The root of each pod; a pod of which nothing is known is its own."""
-    found = {uid: uid for uid in pods}
-    of = objects.c
-    for begin in range(0, len(pods), _CHUNK):
-        some = of.uid.in_(pods[begin : begin + _CHUNK])
-        query = select(of.uid, of.root_uid).where(of.tenant == tenant, of.cluster == cluster, some)
-        found.update({row.uid: row.root_uid for row in connection.execute(query)})
-    return found
-
-
-def _parts(connection: Connection, tenant: str, cluster: str, roots: Mapping[str, str]) -> dict[Root, list[Held]]:
-    wanted = {(cluster, root) for root in roots.values()}
-    found = holds.of_roots(connection, tenant, wanted) if wanted else {}
-    living = {root: [part for part in own if part.state not in holds.DEAD] for root, own in found.items()}
-    return {root: own for root, own in living.items() if own}
-
-
 def _by_root(cells: Iterable[Cell]) -> dict[str, list[Cell]]:
     found: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -341,22 +279,6 @@ def _charges(cells: Iterable[Cell], budgets: Mapping[str, Budget]) -> dict[Key, 
             if period is not None:
                 found.setdefault(Key(name, period.start), Charge(period)).add(cell.before, cell.after)
     return found
-
-
-def _drawn(
-    transaction: Transaction,
-    root: Root,
-    held: Sequence[Held],
-    amounts: Mapping[Key, Amounts],
-    accounts: Mapping[Key, Account],
-) -> dict[Key, list[OpenClaim]]:
-    opened = {key: own for key, own in claims.claims_of(transaction, held).items() if key in amounts}
-    tell_unpriced(transaction, root, held, opened, accounts)
-    for key, own in opened.items():
-        claims.draw(own, amounts[key])
-        for claim in own:
-            claim.settle()
-    return opened
 
 
 def _row(tenant: str, batch: WindowBatch, window: Window, digest: str, now: datetime) -> dict[str, Any]:

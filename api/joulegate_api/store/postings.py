@@ -21,6 +21,8 @@ from joulegate_api.store.entries import Transaction
 from joulegate_api.store.slices import PricedSlice
 from joulegate_api.store.tables import postings
 
+NOT_LATE: Final[Mapping[Key, Key]] = {}
+
 NOTHING_PRICED: Final = Footprint(None, None, None, None)
 
 
@@ -57,7 +59,6 @@ class Fact:
     id: str
     reason: str
     at: datetime
-    corrects_period: datetime | None = None
 
 
 def charges_of(slices: Iterable[PricedSlice], budgets: Mapping[str, Budget]) -> dict[Key, Charge]:
@@ -83,20 +84,27 @@ def post(
     posted: Mapping[Key, Amounts],
     claims: Mapping[Key, Sequence[OpenClaim]],
     namespace: str | None = None,
+    late: Mapping[Key, Key] = NOT_LATE,
 ) -> list[dict[str, Any]]:
-    """Post amounts in full, with what changed of the pending of settled claims; returns what the entry says."""
+    """Post amounts in full, with what changed of the pending of settled claims; returns what the entry says.
+
+    What falls into a closed period lands in the period that ``late`` names for it.
+    """
     rows, told = [], []
-    for key in sorted({*posted, *claims}):
+    landed, corrected = _landed(posted, accounts, late)
+    for key in sorted({*landed, *claims}):
         own = claims.get(key, ())
-        amounts = posted.get(key, UNKNOWN)
+        amounts = landed.get(key, UNKNOWN)
         pending = NOTHING
         for claim in own:
             pending = pending.plus(claim.change)
-        if key not in posted and pending == NOTHING:
+        if key not in landed and pending == NOTHING:
             continue
         account = accounts[key]
         account.post(amounts, pending, namespace)
-        rows.append(_row(transaction, fact, account, amounts, pending, own[0].hold_id if own else None))
+        row = _row(transaction, fact, account, amounts, pending, own[0].hold_id if own else None)
+        corrects = corrected.get(key)
+        rows.append(row | {"corrects_period": corrects})
         told.append(
             {
                 "budget": key.budget,
@@ -104,6 +112,7 @@ def post(
                 "posted": amounts.written(),
                 "pending": pending.written(),
                 "currency": account.currency,
+                "corrects_period": None if corrects is None else format_instant(corrects),
             }
         )
     if rows:
@@ -127,5 +136,18 @@ def _row(
         **posted.columns("posted"),
         **pending.known().columns("pending"),
         "currency": account.currency,
-        "corrects_period": fact.corrects_period,
     }
+
+
+def _landed(
+    posted: Mapping[Key, Amounts], accounts: Mapping[Key, Account], late: Mapping[Key, Key]
+) -> tuple[dict[Key, Amounts], dict[Key, datetime]]:
+    """Where amounts land, and the earliest closed period that a landing place corrects."""
+    landed: dict[Key, Amounts] = {}
+    corrected: dict[Key, datetime] = {}
+    for key, amounts in posted.items():
+        place = late.get(key, key) if accounts[key].closed_at is not None else key
+        landed[place] = landed.get(place, UNKNOWN).plus(amounts)
+        if place != key:
+            corrected[place] = min(corrected.get(place, key.start), key.start)
+    return landed, corrected

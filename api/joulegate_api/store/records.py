@@ -13,22 +13,22 @@ from joulegate.core.budgets import Budget
 from joulegate.core.encoding import encode
 from joulegate.core.errors import ConflictError, NotFoundError, UnavailableError
 from joulegate.core.log import EntryType
+from joulegate.core.periods import Period
 from joulegate.core.prediction import PastRun
 from joulegate.core.records import EfficiencyRecord
-from joulegate_api.store import claims, holds, postings, slices, stored_records, versions
-from joulegate_api.store.amounts import Amounts
-from joulegate_api.store.balances import Account, Accounts, Key, StaleError
+from joulegate_api.store import holds, postings, slices, stored_records, versions
+from joulegate_api.store.balances import Accounts, Key, StaleError
 from joulegate_api.store.budgets import Budgets
-from joulegate_api.store.claims import OpenClaim
 from joulegate_api.store.database import Database
 from joulegate_api.store.devices import is_metered
+from joulegate_api.store.draws import drawn
 from joulegate_api.store.entries import Transaction, Writer
+from joulegate_api.store.lateness import open_periods
 from joulegate_api.store.postings import Charge, Fact
 from joulegate_api.store.rates import Book, RateShelf
 from joulegate_api.store.slices import PricedSlice
 from joulegate_api.store.stored_records import Page, RecordFilters, StoredRecord
 from joulegate_api.store.tables import record_slices, records
-from joulegate_api.store.unpriced import tell_unpriced
 
 PLANNINGS: Final = 20
 LARGEST_PAGE: Final = 1_000
@@ -53,6 +53,8 @@ class _Charging:
     held: tuple[holds.Held, ...]
     charges: Mapping[Key, Charge]
     charged: bool
+    periods: Mapping[Key, Period]
+    late: Mapping[Key, Key]
 
 
 class Records:
@@ -89,7 +91,7 @@ class Records:
         """
         for _ in range(PLANNINGS):
             charging = self._plan(record, labels or {}, self_reported=self_reported)
-            self._accounts.prepare({key: charge.period for key, charge in charging.charges.items()})
+            self._accounts.prepare(charging.periods)
             try:
                 with self._writer.transaction() as transaction:
                     known = self._known(transaction.connection, record.record_id)
@@ -156,13 +158,18 @@ class Records:
                 budgets = {name: hierarchy.budgets[name] for name in bind(hierarchy.budgets, work).names}
             charged = not (self_reported and is_metered(connection, self._tenant, record.run.cluster))
             charges = postings.charges_of(parts, budgets) if charged else {}
-        return _Charging(hierarchy.version, book, parts, held, charges, charged)
+            periods = {key: charge.period for key, charge in charges.items()}
+            running = open_periods(periods, budgets, self._database.now(connection))
+        late = {key: place for key, (place, _) in running.items()}
+        periods |= dict(running.values())
+        return _Charging(hierarchy.version, book, parts, held, charges, charged, periods, late)
 
     def _held(self, connection: Connection, record: EfficiencyRecord) -> tuple[holds.Held, ...]:
         run = record.run
         roots = {(run.cluster, uid) for uid in (run.uid, run.pod_uid) if uid is not None}
         found = holds.of_roots(connection, self._tenant, roots)
-        return tuple(part for parts in found.values() for part in parts if part.state not in holds.DEAD)
+        living = (tuple(part for part in found[root] if part.state not in holds.DEAD) for root in sorted(found))
+        return next((parts for parts in living if parts), ())
 
     def _keep(
         self,
@@ -174,7 +181,7 @@ class Records:
         *,
         self_reported: bool,
     ) -> None:
-        accounts = self._accounts.lock(transaction, charging.charges)
+        accounts = self._accounts.lock(transaction, {*charging.charges, *charging.late.values()})
         held = self._held(transaction.connection, record)
         now_in_force = versions.current(transaction.connection, self._tenant)
         if (now_in_force.hierarchy, now_in_force.rates, held) != (
@@ -195,31 +202,12 @@ class Records:
         if rows:
             transaction.connection.execute(insert(record_slices), rows)
         posted = {key: charge.amounts(accounts[key]) for key, charge in charging.charges.items()}
-        drawn = self._draw(transaction, held, posted, accounts)
-        told = postings.post(transaction, accounts, fact, posted, drawn, record.run.namespace)
+        taken = drawn(transaction, held[0].root, held, posted, accounts) if held else {}
+        told = postings.post(transaction, accounts, fact, posted, taken, record.run.namespace, charging.late)
         self._accounts.write(transaction, accounts.values())
         entry = {"record": body, "content_hash": content_hash, "principal": principal, "self_reported": self_reported}
         entry |= {"slices": [stored_records.told(part, charging.book) for part in charging.parts], "charges": told}
         transaction.log(EntryType.RECORD, record.record_id, now, entry)
-
-    def _draw(
-        self,
-        transaction: Transaction,
-        held: Sequence[holds.Held],
-        posted: Mapping[Key, Amounts],
-        accounts: Mapping[Key, Account],
-    ) -> dict[Key, Sequence[OpenClaim]]:
-        """Draw what is posted from the claims of the run's hold on the same budgets and periods."""
-        opened: dict[Key, Sequence[OpenClaim]] = {
-            key: own for key, own in claims.claims_of(transaction, held).items() if key in posted
-        }
-        for root in {part.root for part in held}:
-            tell_unpriced(transaction, root, held, opened, accounts)
-        for key, own in opened.items():
-            claims.draw(own, posted[key])
-            for claim in own:
-                claim.settle()
-        return opened
 
     def _known(self, connection: Connection, record_id: str) -> Row[Any] | None:
         query = select(records).where(records.c.tenant == self._tenant, records.c.record_id == record_id)

@@ -22,12 +22,12 @@ from joulegate_api.store.balances import Account, Key
 from joulegate_api.store.claims import OpenClaim
 from joulegate_api.store.database import Database
 from joulegate_api.store.devices import is_metered
+from joulegate_api.store.draws import drawn
 from joulegate_api.store.entries import Transaction
 from joulegate_api.store.holds import LIVE, Held, Root
 from joulegate_api.store.meter_tables import devices, estimates, meters, objects, windows
 from joulegate_api.store.postings import Fact
 from joulegate_api.store.transitions import RELEASE, Transitions, close_if_priced, step
-from joulegate_api.store.unpriced import tell_unpriced
 
 GRACE: Final = timedelta(hours=72)
 """How long uncovered time stays pending before it is estimated."""
@@ -150,12 +150,7 @@ def reverse_estimates(
     if not rows:
         return
     posted = {Key(row.budget, row.period_start): Amounts.read(row, "posted").negated() for row in rows}
-    opened = {key: own for key, own in claims.claims_of(transaction, parts).items() if key in posted}
-    tell_unpriced(transaction, root, parts, opened, accounts)
-    for key, own in opened.items():
-        claims.draw(own, posted[key])
-        for claim in own:
-            claim.settle()
+    opened = drawn(transaction, root, parts, posted, accounts)
     fact = Fact(EntryType.ESTIMATE_REVERSED, rows[0].hold_id, "measured_late", now)
     told = postings.post(transaction, accounts, fact, posted, opened)
     transaction.connection.execute(update(estimates).where(mine, of.reversed_at.is_(None)).values(reversed_at=now))
