@@ -64,6 +64,7 @@ def get(address: str, path: str, token: str | None = None) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_up_serves_until_it_is_told_to_end(tmp_path: Path, number: signal.Signals) -> None:
     home = tmp_path / "new" / "home"
@@ -135,6 +136,7 @@ def test_what_keeps_up_from_starting_is_one_clear_line(tmp_path: Path) -> None:
     assert "no-such-host" in fault("f", host="no-such-host.invalid")
 
 
+@pytest.mark.slow
 def test_the_command_says_it_in_one_line_and_ends_with_one(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = run(tmp_path / "file", "up", "--port", "0")

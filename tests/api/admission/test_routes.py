@@ -110,6 +110,7 @@ async def send_all(address: str, reviews: list[dict[str, Any]]) -> list[httpx2.R
         return list(await asyncio.gather(*(client.post("/v1/admission/validate", json=each) for each in reviews)))
 
 
+@pytest.mark.slow
 def test_three_hundred_reviews_at_once_are_all_answered_and_overspend_nothing(service: Service) -> None:
     room_kwh = f"{ROOM * ENERGY_MJ / 3_600_000_000:g}"
     service.put("/v1/budgets/vision", budget(limits={"energyKwh": room_kwh}))

@@ -303,6 +303,7 @@ def test_a_database_that_goes_away_is_unavailable_in_one_line(store: Store, sqli
 ASKED = st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(1, 4), st.integers(0, 400)), min_size=1, max_size=20)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=ASKED, rooms=st.tuples(st.integers(0, 1_000), st.integers(0, 1_000)))
 def test_law_6_no_overspend(

@@ -51,6 +51,7 @@ def test_another_process_sees_new_rates_at_once(store: Store, database_url: str)
     assert store.rates.book().prices == (price(),)
 
 
+@pytest.mark.slow
 def test_thousands_of_rows_are_one_set(store: Store) -> None:
     rows = [intensity(zone=f"Z-{number}") for number in range(3_000)]
     assert store.rates.put_intensities(rows, "admin").added == 3_000

@@ -281,6 +281,7 @@ PIECES = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=PIECES, order=st.randoms(use_true_random=False))
 def test_law_1_charges_do_not_depend_on_order_or_batching_inside_a_record(
@@ -313,6 +314,7 @@ def test_law_1_charges_do_not_depend_on_order_or_batching_inside_a_record(
     assert answers[0] == answers[1]
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     energies=st.lists(st.integers(0, 10**7), min_size=1, max_size=6),

@@ -29,6 +29,7 @@ def meter_of(name: str, calibration: Calibration | None = None, sensor: str | No
     return TraceMeter(sensor_trace(name), calibration=calibration, sensor=SENSORS[sensor] if sensor else None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_window_of_eight_seconds_of_a_real_board_is_covered(name: str) -> None:
     meter, truth = meter_of(name), outside_truth(name)
@@ -40,6 +41,7 @@ def test_every_window_of_eight_seconds_of_a_real_board_is_covered(name: str) -> 
         assert found.boundary is Boundary.ACCELERATOR
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("learned", "judged"), [NAMES[2:], NAMES[:1:-1]])
 @pytest.mark.parametrize("sensor", [None, "ampere-instant"])
 @pytest.mark.parametrize(("seconds", "aim"), [(5, 0.015), (8, 0.01)])
@@ -55,6 +57,7 @@ def test_a_board_calibrated_on_one_trace_is_right_on_the_other(
         assert "calibrated" in found.flags
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lot", LOTS, ids=lambda lot: lot.name)
 def test_the_interval_covers_the_truth_for_95_of_100_boards(lot: Lot) -> None:
     random = Random(lot.name)  # noqa: S311 -- boards, not secrets

@@ -32,6 +32,7 @@ def energies(key: str, times: list[int]) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @given(st.text(max_size=20), st.integers(0, 10**13), st.integers(3_000, 60_000), st.integers(3_000, 60_000))
 def test_energy_a_second_of_two_lengths_agrees_within_five_per_cent(key: str, at: int, one: int, two: int) -> None:
     begin, first, second = energies(key, [at, at + one * 1_000_000, at + two * 1_000_000])
@@ -55,6 +56,7 @@ def test_two_records_begin_at_different_phases_and_one_at_its_own() -> None:
     assert [b - one[0] for b in one] != [b - other[0] for b in other]
 
 
+@pytest.mark.slow
 @given(st.text(max_size=20), st.lists(st.integers(0, 10**14), min_size=2, max_size=20))
 def test_the_counter_never_runs_backwards(key: str, times: list[int]) -> None:
     found = energies(key, sorted(times))
