@@ -130,6 +130,7 @@ def test_processes_that_write_at_once_do_not_mix(facts: Path) -> None:
     assert sorted(fact["amount"] for fact in lines(facts)) == sorted(list(range(50)) * 3)
 
 
+@pytest.mark.usefixtures("no_gpu")
 def test_without_a_runner_the_library_measures_and_keeps_a_record(
     alone: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,6 +69,7 @@ def test_two_recordings_of_one_place_have_different_records() -> None:
     assert Recording({}).record_id != Recording({}).record_id
 
 
+@pytest.mark.usefixtures("no_gpu")
 def test_without_anything_to_read_the_reason_is_in_the_summary() -> None:
     recording = Recording({})
     recording.start()

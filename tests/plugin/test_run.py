@@ -65,13 +65,14 @@ def test_streams_are_the_commands_own(home: Path) -> None:
 
 
 def test_without_a_gpu_it_says_not_measured_and_the_record_has_no_figure(home: Path) -> None:
-    done = run("--", "true")
+    done = run("--", "true", environment={"CUDA_VISIBLE_DEVICES": ""})
     record = the_record(home)
     assert "not measured" in done.stderr
     assert record["devices"] == []
     assert record["host"]["energy_mj"] is None or int(record["host"]["energy_mj"]) > 0
 
 
+@pytest.mark.usefixtures("no_gpu")
 def test_a_replay_is_called_so_wherever_the_figure_is_shown(home: Path) -> None:
     done = run("--name", "train", "--", "sleep", "0.3", environment=REPLAY)
     record = the_record(home)
@@ -100,6 +101,7 @@ def test_a_trace_file_that_cannot_be_played_stops_before_the_command_runs(home: 
     assert kept(home) == []
 
 
+@pytest.mark.usefixtures("no_gpu")
 def test_an_unknown_replay_leaves_the_step_alone_and_says_why(home: Path) -> None:
     done = run("--", "true", environment={"JOULEGATE_REPLAY": "no_such_recording"})
     assert done.returncode == 0
@@ -215,7 +217,7 @@ def test_a_run_inside_a_run_keeps_its_exit_codes(home: Path) -> None:
 def test_an_environment_left_over_from_a_run_that_ended_does_not_stop_the_measuring(home: Path, tmp_path: Path) -> None:
     left = {"JOULEGATE_RUN_ID": "gone", "JOULEGATE_FACTS_FILE": str(tmp_path / "gone.jsonl"), **REPLAY}
     run("--", "sleep", "0.2", environment=left)
-    assert the_record(home)["source"] == "replayed"
+    assert len(the_record(home)["devices"]) >= 1
 
 
 def test_work_lies_inside_the_step_and_draws_less(home: Path) -> None:
