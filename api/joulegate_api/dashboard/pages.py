@@ -22,7 +22,7 @@ from joulegate.core.errors import InvalidInputError, JoulegateError, NotFoundErr
 from joulegate.core.periods import CalendarRule, CalendarUnit
 from joulegate_api.auth import Principal
 from joulegate_api.comparisons import ComparisonBody, compare_variants, picture
-from joulegate_api.context import Caller, Context, Parts, context_of
+from joulegate_api.context import Caller, Context, Parts
 from joulegate_api.dashboard.view import budget_cards, compared_variants, decision_line, run_line
 from joulegate_api.errors import document_of, status_of
 from joulegate_api.records import visible
@@ -151,7 +151,6 @@ async def _on_error(request: Request, error: Exception) -> Response:
     status = status_of(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return document_of(error, request.url.path)
-    context = context_of(request)
     root = request.scope.get("root_path", "")
     content = render(
         "error.html",
@@ -161,6 +160,6 @@ async def _on_error(request: Request, error: Exception) -> Response:
         title=HTTPStatus(status).phrase,
         detail=str(error),
         is_locked=status == HTTPStatus.UNAUTHORIZED,
-        port=context.settings.port,
+        address=str(request.base_url),
     )
     return HTMLResponse(content, status, {"Cache-Control": "no-store"})

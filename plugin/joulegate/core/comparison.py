@@ -205,7 +205,7 @@ def wilson(quality: Quality) -> Span | None:
     z2 = _Z95**2 / n
     middle = (share + z2 / 2) / (1 + z2)
     half = _Z95 * sqrt(share * (1 - share) / n + z2 / (4 * n)) / (1 + z2)
-    return Span(_exact(max(0.0, middle - half)), _exact(min(1.0, middle + half)))
+    return Span(_exact(round(max(0.0, middle - half), 9)), _exact(round(min(1.0, middle + half), 9)))
 
 
 def compare(variants: Sequence[Variant]) -> Comparison:
