@@ -16,6 +16,8 @@ from joulegate_api.store import tables
 from joulegate_api.store.amounts import Amounts
 from joulegate_api.store.balances import Accounts
 from joulegate_api.store.budgets import BudgetBalances, Budgets
+from joulegate_api.store.closes import Closed, Closes
+from joulegate_api.store.corrections import Corrections, ReasonCode
 from joulegate_api.store.database import Clock, Database
 from joulegate_api.store.devices import Device, Devices
 from joulegate_api.store.entries import Writer
@@ -25,6 +27,7 @@ from joulegate_api.store.ingest import WindowBook
 from joulegate_api.store.inventories import Evidence, Inventories, Inventory, ObjectSeen, PodSeen
 from joulegate_api.store.journal import Decision, Journal
 from joulegate_api.store.ledger import Ledger, Place
+from joulegate_api.store.pricing import Pricing
 from joulegate_api.store.rates import PutRates, RateShelf
 from joulegate_api.store.records import Accepted, Records
 from joulegate_api.store.releases import Releases
@@ -39,6 +42,7 @@ __all__ = [
     "Amounts",
     "BudgetBalances",
     "BudgetException",
+    "Closed",
     "Decision",
     "Device",
     "Difference",
@@ -56,6 +60,7 @@ __all__ = [
     "PricedSlice",
     "PutRates",
     "Quarantined",
+    "ReasonCode",
     "RecordFilters",
     "Store",
     "StoredRecord",
@@ -84,6 +89,9 @@ class Store:
         self.trial_balance = Check(database, tenant)
         self.devices = Devices(database, writer, tenant)
         self.windows = WindowBook(database, writer, accounts, self.budgets, self.rates, tenant)
+        self.closes = Closes(database, writer, accounts, self.budgets, tenant)
+        self.corrections = Corrections(database, writer, accounts, self.budgets, tenant)
+        self.pricing = Pricing(database, writer, accounts, self.budgets, self.rates, tenant)
         self.ledger = Ledger(database, writer, self.budgets, accounts, tenant)
         self.journal = Journal(database, tenant)
 

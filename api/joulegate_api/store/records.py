@@ -206,7 +206,7 @@ class Records:
         told = postings.post(transaction, accounts, fact, posted, taken, record.run.namespace, charging.late)
         self._accounts.write(transaction, accounts.values())
         entry = {"record": body, "content_hash": content_hash, "principal": principal, "self_reported": self_reported}
-        entry |= {"slices": [stored_records.told(part, charging.book) for part in charging.parts], "charges": told}
+        entry |= {"slices": [slices.told(part, charging.book) for part in charging.parts], "charges": told}
         transaction.log(EntryType.RECORD, record.record_id, now, entry)
 
     def _known(self, connection: Connection, record_id: str) -> Row[Any] | None:

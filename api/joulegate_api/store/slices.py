@@ -9,9 +9,10 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from joulegate.core.encoding import encode
 from joulegate.core.footprint import Footprint, RateBook, Rates
 from joulegate.core.metering import Boundary
-from joulegate.core.periods import ns_between, quarter_of
+from joulegate.core.periods import format_instant, ns_between, quarter_of
 from joulegate.core.records import EfficiencyRecord
 from joulegate.core.units import Carbon, Energy, Money
 from joulegate_api.store.rates import Book
@@ -149,4 +150,18 @@ def references_of(part: PricedSlice, book: Book) -> Mapping[str, str | None]:
         "location": book.id_of(part.rates.location),
         "market": book.id_of(part.rates.market),
         "price": book.id_of(part.rates.price),
+    }
+
+
+def told(part: PricedSlice, book: Book) -> dict[str, Any]:
+    """A slice as its entry tells it: amounts, time, and the rows that priced it."""
+    return {
+        "device_uuid": part.device_uuid,
+        "gpu_model": part.gpu_model,
+        "boundary": part.boundary.value,
+        "quarter": format_instant(part.quarter),
+        "gpu_ns": str(part.gpu_ns),
+        "missing_ns": str(part.missing_ns),
+        "footprint": encode(part.footprint),
+        "rates": dict(references_of(part, book)),
     }

@@ -11,14 +11,12 @@ from typing import Any
 
 from sqlalchemy import Row, Select
 
-from joulegate.core.encoding import decode, encode
+from joulegate.core.encoding import decode
 from joulegate.core.errors import InvalidInputError
 from joulegate.core.footprint import Footprint
 from joulegate.core.periods import format_instant, parse_instant
 from joulegate.core.prediction import PastRun
 from joulegate.core.records import EfficiencyRecord
-from joulegate_api.store import slices
-from joulegate_api.store.rates import Book
 from joulegate_api.store.slices import PricedSlice, footprint_of
 from joulegate_api.store.tables import records
 
@@ -102,20 +100,6 @@ def row_of(
         "principal": principal,
         "self_reported": self_reported,
         "body": body,
-    }
-
-
-def told(part: PricedSlice, book: Book) -> dict[str, Any]:
-    """A slice as its entry tells it: amounts, time, and the rows that priced it."""
-    return {
-        "device_uuid": part.device_uuid,
-        "gpu_model": part.gpu_model,
-        "boundary": part.boundary.value,
-        "quarter": format_instant(part.quarter),
-        "gpu_ns": str(part.gpu_ns),
-        "missing_ns": str(part.missing_ns),
-        "footprint": encode(part.footprint),
-        "rates": dict(slices.references_of(part, book)),
     }
 
 

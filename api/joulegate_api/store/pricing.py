@@ -1,0 +1,195 @@
+"""Pricing after the fact: what had no rate gets one; an explicit command prices again by the rates now in force."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, or_, select, update
+
+from joulegate.core.errors import UnavailableError
+from joulegate.core.footprint import Rates
+from joulegate.core.log import EntryType
+from joulegate.core.metering import Boundary
+from joulegate.core.periods import Period
+from joulegate_api.store import holds, postings, slices, versions
+from joulegate_api.store.balances import Accounts, Key, StaleError
+from joulegate_api.store.budgets import Budgets
+from joulegate_api.store.database import Database
+from joulegate_api.store.draws import drawn
+from joulegate_api.store.entries import Transaction, Writer
+from joulegate_api.store.lateness import open_periods
+from joulegate_api.store.postings import Charge, Fact
+from joulegate_api.store.rates import Book, RateShelf
+from joulegate_api.store.slices import PricedSlice
+from joulegate_api.store.tables import record_slices, records
+from joulegate_api.store.transitions import close_if_priced
+
+ATTEMPTS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What pricing a record anew changes, by the rates of one version."""
+
+    book: Book
+    site: str | None
+    pairs: Sequence[tuple[PricedSlice, PricedSlice]]
+    charges: Mapping[Key, Charge]
+    periods: Mapping[Key, Period]
+    late: Mapping[Key, Key]
+    root: holds.Root | None
+
+
+class Pricing:
+    """Prices the records of a tenant after they came."""
+
+    def __init__(
+        self, database: Database, writer: Writer, accounts: Accounts, budgets: Budgets, rates: RateShelf, tenant: str
+    ) -> None:
+        """Price for one tenant."""
+        self._database = database
+        self._writer = writer
+        self._accounts = accounts
+        self._budgets = budgets
+        self._rates = rates
+        self._tenant = tenant
+
+    def price_unpriced(self) -> int:
+        """Price what had no rate when it came and has one now; how many records changed. What was priced stays."""
+        part = record_slices.c
+        unknown = or_(part.carbon_location_ug.is_(None), part.cost_micros.is_(None))
+        with self._database.read() as connection:
+            query = select(part.record_id).where(part.tenant == self._tenant, part.energy_mj.is_not(None), unknown)
+            found = sorted(connection.execute(query.distinct()).scalars())
+        return sum(self._price(record_id, EntryType.PRICING, {}) for record_id in found)
+
+    def reprice(self, since: datetime, until: datetime, principal: str, reason: str) -> int:
+        """Price every record with a quarter-hour in [``since``, ``until``) by the rates in force now.
+
+        What was posted is reversed and replaced in one posting; the entry names both.
+        Returns how many records changed.
+        """
+        part = record_slices.c
+        with self._database.read() as connection:
+            query = select(part.record_id).where(
+                part.tenant == self._tenant, part.quarter >= since, part.quarter < until
+            )
+            found = sorted(connection.execute(query.distinct()).scalars())
+        why = {"principal": principal, "reason": reason}
+        return sum(self._price(record_id, EntryType.REPRICING, why) for record_id in found)
+
+    def _price(self, record_id: str, kind: EntryType, why: Mapping[str, str]) -> bool:
+        for _ in range(ATTEMPTS):
+            with self._database.read() as connection:
+                change = self._plan(connection, record_id, kind)
+            if not change.pairs:
+                return False
+            self._accounts.prepare(change.periods)
+            try:
+                with self._writer.transaction() as transaction:
+                    return self._keep(transaction, record_id, kind, why, change)
+            except StaleError:
+                continue
+        raise UnavailableError("rates are being changed faster than records can be priced; try again")
+
+    def _plan(self, connection: Connection, record_id: str, kind: EntryType) -> _Change:
+        book = self._rates.shelf(connection)
+        of = records.c
+        record = connection.execute(select(records).where(of.tenant == self._tenant, of.record_id == record_id)).one()
+        budgets = self._budgets.ever(connection, record.budgets)
+        part = record_slices.c
+        rows = connection.execute(
+            select(record_slices)
+            .where(part.tenant == self._tenant, part.record_id == record_id)
+            .order_by(part.device_uuid, part.boundary, part.quarter)
+        )
+        pairs = []
+        for row in rows:
+            old = slices.from_row(row, book)
+            new = _priced(old, record.site, book, only_unknown=kind is EntryType.PRICING)
+            if new != old:
+                pairs.append((old, new))
+        charges: dict[Key, Charge] = {}
+        for old, new in pairs:
+            for budget in budgets.values() if old.boundary is Boundary.ACCELERATOR else ():
+                period = budget.period.period_at(old.quarter)
+                if period is not None:
+                    charge = charges.setdefault(Key(budget.name, period.start), Charge(period))
+                    charge.add(old.footprint, new.footprint)
+        periods = {key: charge.period for key, charge in charges.items()}
+        root = (record.cluster, record.root_uid) if record.root_uid else None
+        for held in holds.of_roots(connection, self._tenant, [root]).get(root, []) if root else ():
+            for key in held.claims:
+                claimed = self._budgets.ever(connection, [key.budget])[key.budget].period.period_at(key.start)
+                if claimed is not None:
+                    periods[key] = claimed
+        running = open_periods(
+            periods, self._budgets.ever(connection, {key.budget for key in periods}), self._database.now(connection)
+        )
+        late = {key: place for key, (place, _) in running.items()}
+        return _Change(book, record.site, pairs, charges, periods | dict(running.values()), late, root)
+
+    def _keep(
+        self, transaction: Transaction, record_id: str, kind: EntryType, why: Mapping[str, str], change: _Change
+    ) -> bool:
+        accounts = self._accounts.lock(transaction, change.periods)
+        if versions.current(transaction.connection, self._tenant).rates != change.book.version:
+            raise StaleError
+        if self._plan(transaction.connection, record_id, kind).pairs != change.pairs:
+            raise StaleError
+        now = transaction.now()
+        for _, new in change.pairs:
+            self._write(transaction, record_id, new, change.book)
+        posted = {key: charge.amounts(accounts[key]) for key, charge in change.charges.items()}
+        parts = (
+            holds.of_roots(transaction.connection, self._tenant, [change.root]).get(change.root, [])
+            if change.root
+            else []
+        )
+        living = [part for part in parts if part.state not in holds.DEAD]
+        taken = drawn(transaction, change.root, living, posted, accounts) if change.root else {}
+        fact = Fact(kind, f"{record_id}/{change.book.version}", kind.value, now)
+        told = postings.post(transaction, accounts, fact, posted, taken, late=change.late)
+        body: dict[str, Any] = {"record_id": record_id, "why": dict(why), "charges": told}
+        body["slices"] = [
+            {"before": slices.told(old, change.book), "after": slices.told(new, change.book)}
+            for old, new in change.pairs
+        ]
+        transaction.log(kind, fact.id, now, body)
+        if change.root:
+            close_if_priced(transaction, change.root, living, accounts, now)
+        self._accounts.write(transaction, accounts.values())
+        return True
+
+    def _write(self, transaction: Transaction, record_id: str, part: PricedSlice, book: Book) -> None:
+        of = record_slices.c
+        row = slices.to_row(self._tenant, record_id, part, book)
+        transaction.connection.execute(
+            update(record_slices)
+            .where(
+                and_(
+                    of.tenant == self._tenant,
+                    of.record_id == record_id,
+                    of.device_uuid == part.device_uuid,
+                    of.boundary == part.boundary.value,
+                    of.quarter == part.quarter,
+                )
+            )
+            .values(row)
+        )
+
+
+def _priced(part: PricedSlice, site: str | None, book: Book, *, only_unknown: bool) -> PricedSlice:
+    """The slice by the rates in force now; where ``only_unknown``, by those that it had before where it had one."""
+    if site is None:
+        return part
+    rates = book.book.rates_at(site, part.gpu_model, part.quarter)
+    if only_unknown:
+        had = part.rates
+        rates = Rates(
+            had.site or rates.site, had.location or rates.location, had.market or rates.market, had.price or rates.price
+        )
+    return replace(part, rates=rates, footprint=rates.apply(part.footprint.energy, part.gpu_ns))

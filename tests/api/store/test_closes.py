@@ -1,0 +1,76 @@
+"""Periods are closed once, carry what was not used, and later facts go to the open one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import select
+
+from joulegate.core.budgets import CarryOver
+from joulegate.core.errors import ConflictError, NotFoundError
+from joulegate.core.units import Unit
+from joulegate_api.store import Store
+from joulegate_api.store.tables import postings
+from tests.api.store.examples import MORNING, Clock, budget, device, record, request
+
+DECEMBER = datetime(2026, 12, 1, tzinfo=UTC)
+LATER = DECEMBER + timedelta(days=5)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(database_url: str, clock: Clock) -> Iterator[Store]:
+    opened = Store.open(database_url, clock=clock)
+    opened.budgets.put(budget(carry_over=CarryOver.UNUSED), "admin")
+    yield opened
+    opened.close()
+
+
+def test_what_was_not_used_is_carried_once(store: Store, clock: Clock) -> None:
+    store.records.accept(record("a", devices=[device("GPU-1", 300)]), "a", "somebody")
+    store.ledger.decide(request("running", 100))
+    clock.now = LATER
+    assert store.closes.close("vision", MORNING, "admin").carried.mj == 600
+    assert store.closes.close("vision", MORNING, "admin").repeat
+    balance = store.budgets.balance("vision").balances[Unit.MJ]
+    assert (balance.carried, balance.limit) == (600, 1_600)
+    assert store.trial_balance.run().differences == ()
+
+
+def test_a_budget_that_carries_nothing_carries_nothing(store: Store, clock: Clock) -> None:
+    store.budgets.put(budget(), "admin")
+    clock.now = LATER
+    store.closes.close("vision", MORNING, "admin")
+    assert store.budgets.balance("vision").balances[Unit.MJ].limit == 1_000
+
+
+def test_a_period_is_closed_when_its_late_facts_have_come(store: Store, clock: Clock) -> None:
+    clock.now = DECEMBER + timedelta(days=3)
+    with pytest.raises(ConflictError, match="2026-12-05"):
+        store.closes.close("vision", MORNING, "admin")
+    assert not store.closes.close("vision", MORNING, "admin", delay=timedelta(0)).repeat
+    with pytest.raises(NotFoundError):
+        store.closes.close("nothing", MORNING, "admin")
+
+
+def test_later_facts_are_posted_to_the_open_period_and_name_the_one_they_correct(store: Store, clock: Clock) -> None:
+    store.ledger.decide(request("run", 100))
+    clock.now = LATER
+    store.records.accept(record("before", devices=[device("GPU-1", 30)]), "before", "somebody")
+    store.closes.close("vision", MORNING, "admin")
+    store.records.accept(record("after", devices=[device("GPU-1", 40)], run_uid="run"), "after", "somebody")
+    closed = store.budgets.balance("vision", at=MORNING).balances[Unit.MJ]
+    running = store.budgets.balance("vision").balances[Unit.MJ]
+    assert (closed.posted, closed.pending, running.posted) == (30, 60, 40)
+    with store._database.read() as connection:
+        query = select(postings.c.corrects_period).where(
+            postings.c.fact_id == "after", postings.c.period_start == DECEMBER
+        )
+        assert connection.execute(query).scalar_one() == datetime(2026, 11, 1, tzinfo=UTC)
+    assert store.trial_balance.run().differences == ()
