@@ -85,6 +85,7 @@ class Appender:
         self.path = path
         self.broken = False
         self._reach = reach
+        self._kind = path.name.partition("-")[0].partition(".")[0]
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self.size = os.fstat(self._file).st_size
 
@@ -92,19 +93,19 @@ class Appender:
         """Append one record and return where it begins; ``durable``: on the disk when this returns."""
         data = framed(content)
         begin = self.size
-        self._reach("append.before")
+        self._reach(f"{self._kind}.before")
         try:
             written = 0
             while written < len(data):
                 written += os.write(self._file, data[written : written + _PIECE])
-                self._reach("append.piece")
+                self._reach(f"{self._kind}.piece")
         except OSError:
             with suppress(OSError):
                 os.ftruncate(self._file, begin)
             self.broken = os.fstat(self._file).st_size != begin
             raise
         self.size = begin + len(data)
-        self._reach("append.written")
+        self._reach(f"{self._kind}.written")
         if durable:
             self.sync()
         return begin
@@ -116,7 +117,7 @@ class Appender:
         except OSError:
             self.broken = True
             raise
-        self._reach("append.durable")
+        self._reach(f"{self._kind}.durable")
 
     def close(self) -> None:
         """Let go of the file."""

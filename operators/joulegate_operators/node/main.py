@@ -57,7 +57,7 @@ class NodeProcess:
             uid = settings.node_uid or _node_uid(api, settings.node)
             self.log = WindowLog(settings.folder / "windows", uid, reach=reach, budget=settings.log_bytes)
             tape = Tape(settings.folder / "tape", reach=reach)
-            self.meter = NodeMeter(self.log, tape, reader.methods, boot_id())
+            self.meter = NodeMeter(self.log, tape, reader.methods, boot_id(), reach=reach)
             self.meter.resume(self._clock.now())
         except OSError as error:
             raise UnavailableError(f"cannot keep windows in {settings.folder}: {error.strerror or error}") from error
@@ -65,7 +65,7 @@ class NodeProcess:
         self.pods = NodePods(api, settings.node)
         self._api = api
         self.holding = Holding(PodResources(settings.kubelet), self.pods, reader, settings, self._clock)
-        self.shipper = Shipper(partial(Client.from_home, settings.environment), self.log, reach=reach)
+        self.shipper = Shipper(partial(Client.from_home, settings.environment), self.log, self._clock, reach=reach)
         self.inventory = Inventory(settings.cluster, settings.node, settings.folder, self.shipper)
         self.figures = Figures(self.meter, self.sampler, self.shipper, self.holding, self.log, self._clock)
         self.status = StatusServer(

@@ -23,6 +23,7 @@ from joulegate.core.sensors import SENSORS
 from joulegate.core.units import NS_PER_SECOND
 from joulegate.gpu import Device
 from joulegate.windows import WindowBody
+from joulegate_operators.node.frames import Reach, passing
 from joulegate_operators.node.holds import DeviceHolds
 from joulegate_operators.node.tape import Event, Tape
 from joulegate_operators.node.timeline import Timeline
@@ -54,12 +55,13 @@ class Sample:
 class NodeMeter:
     """The chains of a node's devices between tape and log."""
 
-    def __init__(self, log: WindowLog, tape: Tape, methods: Methods, boot_id: str) -> None:
+    def __init__(self, log: WindowLog, tape: Tape, methods: Methods, boot_id: str, *, reach: Reach = passing) -> None:
         """Prepare; :meth:`resume` comes first."""
         self._log = log
         self._tape = tape
         self._methods = methods
         self._boot_id = boot_id
+        self._reach = reach
         self.chains: dict[str, Chain] = {}
         self.timeline: Timeline | None = None
         self.disk_errors = 0
@@ -140,11 +142,15 @@ class NodeMeter:
         before = self.timeline.last
         date = self.timeline.observe(sample.now)
         event = self._event(sample, devices, before, date)
+        self._reach("meter.sampled")
         self._note(event)
+        self._reach("meter.noted")
         self._feed(event)
         self._collect(self._boot_id, give_up_before_ns=sample.now.boottime_ns - PATIENCE_NS)
         self._turn_due = self._turn_due or any(cut[2] is None for cut in event["cuts"])
+        self._reach("meter.collected")
         self._write()
+        self._reach("meter.written")
         if self._turn_due and self._quarter_is_over():
             self._turn()
 
@@ -174,9 +180,12 @@ class NodeMeter:
         dates: dict[int, datetime] = {}
         for uuid, holds in (sample.holds or {}).items():
             chain = self.chains.get(uuid)
-            if chain is None or not chain.stretches or chain.stretches[-1].holds == holds:
+            if chain is None or not chain.stretches:
+                at_ns, at = sample.now.boottime_ns, date
+            elif chain.stretches[-1].holds == holds:
                 continue
-            at_ns, at = self._began(chain, holds, sample, before, date)
+            else:
+                at_ns, at = self._began(chain, holds, sample, before, date)
             changed.setdefault(at_ns, {})[uuid] = holds.to_json()
             dates[at_ns] = at
         if sample.holds is not None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from joulegate.client import Client
+from joulegate.clock import Clock
 from joulegate.core.errors import JoulegateError
 from joulegate.windows import WINDOWS_MOST, EnrolmentBody
 from joulegate.wire import to_json
@@ -28,10 +29,11 @@ _PAUSES_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 class Shipper:
     """One thread that empties the log into the API."""
 
-    def __init__(self, client: Callable[[], Client], log: WindowLog, *, reach: Reach = passing) -> None:
+    def __init__(self, client: Callable[[], Client], log: WindowLog, clock: Clock, *, reach: Reach = passing) -> None:
         """``client`` is asked before every round: the token in its file is renewed while the process runs."""
         self._client = client
         self._log = log
+        self._clock = clock
         self._reach = reach
         self._stop = threading.Event()
         self._due = threading.Event()
@@ -109,7 +111,7 @@ class Shipper:
         self._reach("ship.answered")
         accepted = _accepted(answer)
         self.quarantined += len(answer.get("quarantined", ()))
-        self._log.acknowledge(min(accepted, self._log.next_seq - 1), datetime.now(UTC))
+        self._log.acknowledge(min(accepted, self._log.next_seq - 1), self._clock.now().utc)
         if accepted == before:
             raise JoulegateError(f"the API took windows and stays at {accepted}")
         return True
