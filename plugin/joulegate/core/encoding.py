@@ -25,7 +25,9 @@ from joulegate.core.units import Carbon, Energy, Power
 Value = TypeVar("Value")
 
 _SUFFIX: Final[dict[type, str]] = {Energy: "_mj", Carbon: "_ug", Power: "_mw"}
-_UNITS: Final = ("_mj", "_mw", "_ug", "_micros", "_ns", "micros")
+_UNITS: Final = ("_mj", "_mw", "_ug", "_micros", "_ns")
+_AMOUNTS: Final = frozenset({"micros", "asked", "available", "fits", "ug_per_kwh", "micros_per_unit"})
+"""Quantities whose unit stands in another field, or is a ratio of units."""
 
 
 def encode(value: object) -> Any:  # noqa: PLR0911 -- one line a type
@@ -60,7 +62,7 @@ def _pair(name: str, kind: Any, value: Any) -> tuple[str, Any]:
     suffix = _SUFFIX.get(kind)
     if suffix:
         return name + suffix, None if value is None else str(getattr(value, suffix[1:]))
-    if isinstance(value, int) and not isinstance(value, bool) and name.endswith(_UNITS):
+    if isinstance(value, int) and not isinstance(value, bool) and (name.endswith(_UNITS) or name in _AMOUNTS):
         return name, str(value)
     return name, encode(value)
 

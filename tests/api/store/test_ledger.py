@@ -235,6 +235,17 @@ def test_decisions_are_made_by_the_budgets_of_the_moment_even_if_another_process
     assert store.ledger.decide(request("d", 11)).available == 0
 
 
+def test_the_largest_limits_are_decided_logged_and_answered(store: Store) -> None:
+    most = 10**18
+    store.budgets.put(budget(limits=Limits(most, most, most, "EUR")), "admin")
+    verdict = store.ledger.decide(request(quoted=quote(10**13, carbon_ug=1, cost=Money(1, "EUR"))))
+    assert (verdict.allowed, verdict.available) == (True, most)
+    refused = store.ledger.decide(request("b", quote(2 * most, carbon_ug=1, cost=Money(1, "EUR"))))
+    assert (refused.allowed, refused.asked, refused.fits) == (False, 2 * most, most - 10**13)
+    assert store.ledger.decide(request(quoted=quote(10**13))) == verdict
+    assert store.trial_balance.run().differences == ()
+
+
 def test_of_64_threads_at_room_for_10_exactly_10_pass(store: Store) -> None:
     verdicts = together([partial(store.ledger.decide, request(f"root-{n}", 100)) for n in range(64)])
     assert sum(verdict.allowed for verdict in verdicts) == 10
