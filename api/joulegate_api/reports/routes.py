@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
 from joulegate.core.audit import Query
-from joulegate.core.errors import NotFoundError
+from joulegate.core.errors import NotFoundError, NotPermittedError
 from joulegate.core.periods import Period
 from joulegate.schema import STRICT, Line, Moment
 from joulegate_api.auth import Principal
@@ -61,7 +61,8 @@ def get_report(report_id: str, name: str, parts: Parts, caller: Caller) -> Respo
     if form is None:
         raise NotFoundError(f"a report has no format {name[:60]!r}; it has {', '.join(FORMATS)}")
     query, _, _ = read_id(report_id)
-    _seen(query.namespace, parts, caller)
+    if _seen(query.namespace, parts, caller) != query.namespace:  # all namespaces are not for who sees one
+        raise NotPermittedError(f"{caller.name} sees some namespaces only, and this report is of all")
     content = form.render(make_again(parts.store, report_id))
     return Response(content, media_type=form.media_type, headers={"Content-Disposition": _inline(report_id, name)})
 
