@@ -34,6 +34,8 @@ class Informer(Generic[Kept]):
         self._stop = threading.Event()
         self.synced = threading.Event()
         """Set once a whole list has been taken."""
+        self.changed = threading.Event()
+        """Set whenever what is known may have changed; whoever waits for it clears it before looking."""
         self.error: str | None = None
         self.heard = time.monotonic()
         """When the server last said anything, on the monotonic clock."""
@@ -85,6 +87,7 @@ class Informer(Generic[Kept]):
             self._objects = found
         self._hear()
         self.synced.set()
+        self.changed.set()
         return str(page["metadata"]["resourceVersion"])
 
     def _watch(self, version: str) -> str:
@@ -105,6 +108,7 @@ class Informer(Generic[Kept]):
                 self._objects.pop(item["metadata"]["uid"], None)
             else:
                 self._objects[item["metadata"]["uid"]] = kept
+        self.changed.set()
 
     def _hear(self) -> None:
         self.error = None

@@ -62,6 +62,11 @@ def listed(call: Call, **options: Any) -> Json:  # noqa: ANN401 -- options of th
     return found
 
 
+def patched(call: Call, **options: Any) -> Json:  # noqa: ANN401 -- options of the client
+    """An object as the change left it; raises :class:`KubeError`."""
+    return listed(call, **options)
+
+
 def watched(call: Call, version: str, **options: Any) -> Iterator[Json]:  # noqa: ANN401 -- options of the client
     """Events from ``version`` on, bookmarks among them, until the server ends the watch; raises :class:`KubeError`."""
     options |= {"watch": True, "resource_version": version, "allow_watch_bookmarks": True, "timeout_seconds": WATCH_S}

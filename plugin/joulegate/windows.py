@@ -23,7 +23,7 @@ WINDOWS_MOST: Final = 5_000
 """Most windows of one request; about 5 MB of the 8 that a request may have."""
 
 Cumulative = Annotated[int, Quantity(0, LIMIT_MAX)]
-Sequence = Annotated[int, Count(1)]
+Sequence = Annotated[int, Count()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,9 @@ class QuarantinedBody:
 
 @dataclass(frozen=True, slots=True)
 class WindowsAnswer:
-    """The highest sequence number up to which every window has come, 0 before the first; quarantined ones count."""
+    """The highest sequence number up to which every window has come, -1 before number 0; quarantined ones count."""
 
-    accepted_seq: Annotated[int, Count()]
+    accepted_seq: Annotated[int, Count(-1)]
     quarantined: tuple[QuarantinedBody, ...] = ()
 
 

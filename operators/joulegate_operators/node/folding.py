@@ -1,46 +1,34 @@
 """Fewer and longer windows where the API has been away for longer than the disk has room.
 
-Only windows that were never sent are folded. First those of one device and
-subject inside one quarter-hour, which changes no price; only where that does not
-suffice, over an hour, then six, then a day. Energy is added, never dropped, and
-every folded window names the numbers that it stands for.
+Only windows that were never sent are folded, and only those of one device and
+subject inside one quarter-hour, which changes no price. Energy is added, never
+dropped, and every folded window names the numbers that it stands for.
 """
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from joulegate.core.metering import Method
-from joulegate.core.periods import parse_instant
+from joulegate.core.periods import parse_instant, quarter_of
 from joulegate_operators.node.segments import WindowJson
 
 FOLDED: Final = "folded"
-SPANS: Final = (timedelta(minutes=15), timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
 
-_ORIGIN: Final = parse_instant("1970-01-01T00:00:00Z", "origin")
 _COUNTED: Final = {Method.NVML_COUNTER.value, Method.NVML_POWER_INTEGRAL.value, Method.NVML_COUNTER_AND_POWER.value}
 
 
-def fold(windows: Iterable[WindowJson], target: int) -> list[WindowJson]:
-    """Fold until what is left is at most ``target`` bytes, or nothing more can be folded."""
-    left = list(windows)
-    for span in SPANS:
-        left = _fold_within(left, span)
-        if sum(len(json.dumps(window)) for window in left) <= target:
-            break
-    return sorted(left, key=lambda window: int(window["window_seq"]))
-
-
-def _fold_within(windows: list[WindowJson], span: timedelta) -> list[WindowJson]:
+def fold(windows: Iterable[WindowJson]) -> list[WindowJson]:
+    """The windows of each device, subject and quarter-hour together as one, in the order of their numbers."""
     groups: defaultdict[tuple[object, ...], list[WindowJson]] = defaultdict(list)
     for window in windows:
-        place = (_at(window, "start") - _ORIGIN) // span
-        groups[window["device_uuid"], window["pod_uid"], window["container"], place].append(window)
-    return [_together(sorted(group, key=lambda w: _at(w, "start"))) for group in groups.values()]
+        quarter = quarter_of(_at(window, "start"))
+        groups[window["device_uuid"], window["pod_uid"], window["container"], quarter].append(window)
+    folded = [_together(sorted(group, key=lambda window: _at(window, "start"))) for group in groups.values()]
+    return sorted(folded, key=lambda window: int(window["window_seq"]))
 
 
 def _together(group: list[WindowJson]) -> WindowJson:

@@ -352,7 +352,7 @@ def _gap(uuid: str, start: datetime, end: datetime, energy_mj: int) -> Iterable[
     """Nobody's windows over time in which no meter ran, one a quarter-hour."""
     for begin, until in cut_at_quarters(start, end):
         yield WindowBody(
-            window_seq=1,
+            window_seq=0,
             device_uuid=uuid,
             start=begin,
             end=until,

@@ -8,11 +8,12 @@ becomes a window of nobody's, marked, that stands for all the numbers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Final
 
 from joulegate.core.metering import Boundary, Method
-from joulegate.core.periods import format_instant, parse_instant
+from joulegate.core.periods import cut_at_quarters, format_instant, ns_between, parse_instant
+from joulegate.core.units import split_by_largest_remainder
 from joulegate_operators.node.segments import Record, WindowJson
 
 LOG_DAMAGED: Final = "log_damaged"
@@ -20,7 +21,7 @@ LOG_DAMAGED: Final = "log_damaged"
 
 def holes(records: Sequence[Record], accepted: int, last: int) -> Iterator[tuple[int, int]]:
     """The ranges of numbers up to ``last`` that no record has and the API has not acknowledged."""
-    at = max(accepted + 1, 1)
+    at = accepted + 1
     for record in records:
         if record.last < at:
             continue
@@ -41,15 +42,18 @@ def fillers(
     """
     starts = _ends_of(before, newest_first=True)
     ends = _ends_of(after, newest_first=False)
-    rows: list[WindowJson] = []
-    for uuid, following in sorted(ends.items()):
-        earlier = starts.get(uuid)
-        if earlier is None or earlier["end"] == following["start"]:
-            continue
-        rows.append(_filler(following, earlier))
+    broken = [
+        (following, starts[uuid])
+        for uuid, following in sorted(ends.items())
+        if uuid in starts and starts[uuid]["end"] != following["start"]
+    ]
+    room = last - first + 1
+    rows = [row for following, earlier in broken for row in _fillers_between(following, earlier)]
+    if len(rows) > room:  # fewer numbers than quarter-hours: nothing of the energy is left out, whatever the API says
+        rows = [row for following, earlier in broken for row in _fillers_between(following, earlier, cut=False)]
     if not rows and ends:
-        rows = [_filler(following) for following in list(ends.values())[:1]]
-    rows = rows[: last - first + 1]
+        rows = _fillers_between(next(iter(ends.values())), None)
+    rows = rows[:room]
     for number, row in enumerate(rows, start=first):
         row["window_seq"] = number
     if rows:
@@ -69,31 +73,42 @@ def _ends_of(batches: Iterable[list[WindowJson]], *, newest_first: bool) -> dict
     return nearest
 
 
-def _at(window: WindowJson, name: str) -> Any:  # noqa: ANN401 -- an instant
+def _at(window: WindowJson, name: str) -> datetime:
     return parse_instant(window[name], name)
 
 
-def _filler(following: WindowJson, earlier: WindowJson | None = None) -> WindowJson:
-    """Nobody's window up to ``following``, from ``earlier``, or from the last microsecond where that is lost too."""
-    end, end_mj = following["start"], following["energy_start_mj"]
-    start = format_instant(_at(following, "start") - timedelta(microseconds=1))
-    start_mj = end_mj
+def _fillers_between(following: WindowJson, earlier: WindowJson | None, *, cut: bool = True) -> list[WindowJson]:
+    """Nobody's windows up to ``following``, one a quarter-hour: from ``earlier``, else from a microsecond before."""
+    end, end_mj = _at(following, "start"), int(following["energy_start_mj"])
+    start, start_mj = end - timedelta(microseconds=1), end_mj
     if earlier is not None:
-        start, start_mj = earlier["end"], earlier["energy_end_mj"]
-    drawn_mj = int(end_mj) - int(start_mj)
+        start, start_mj = _at(earlier, "end"), int(earlier["energy_end_mj"])
+    spans = list(cut_at_quarters(start, end)) if cut else [(start, end)]
+    lengths = {f"{index:09d}": ns_between(*span) for index, span in enumerate(spans)}
+    drawn = split_by_largest_remainder(end_mj - start_mj, lengths)
+    rows = []
+    for span, name in zip(spans, lengths, strict=True):
+        rows.append(_filler(following, span, start_mj, drawn[name], measured=earlier is not None))
+        start_mj += drawn[name]
+    return rows
+
+
+def _filler(
+    following: WindowJson, span: tuple[datetime, datetime], start_mj: int, drawn_mj: int, *, measured: bool
+) -> WindowJson:
     return {
         "window_seq": 0,
         "device_uuid": following["device_uuid"],
-        "start": start,
-        "end": end,
-        "energy_start_mj": start_mj,
-        "energy_end_mj": end_mj,
-        "active_mj": str(drawn_mj) if earlier is not None else None,
-        "idle_mj": "0" if earlier is not None else None,
+        "start": format_instant(span[0]),
+        "end": format_instant(span[1]),
+        "energy_start_mj": str(start_mj),
+        "energy_end_mj": str(start_mj + drawn_mj),
+        "active_mj": str(drawn_mj) if measured else None,
+        "idle_mj": "0" if measured else None,
         "allocated_gpu_ns": "0",
-        "method": following["method"] if earlier is not None else Method.NOT_MEASURED.value,
+        "method": following["method"] if measured else Method.NOT_MEASURED.value,
         "boundary": Boundary.ACCELERATOR.value,
-        "coverage": following["coverage"] if earlier is not None else 0.0,
+        "coverage": following["coverage"] if measured else 0.0,
         "pod_uid": None,
         "namespace": None,
         "pod": None,

@@ -119,7 +119,7 @@ class Shipper:
 
 def _accepted(answer: Mapping[str, Any]) -> int:
     try:
-        return max(0, int(answer["accepted_seq"]))
+        return max(-1, int(answer["accepted_seq"]))
     except (KeyError, TypeError, ValueError):
         raise JoulegateError(f"no high-water mark in the answer: {str(answer)[:200]}") from None
 

@@ -65,7 +65,7 @@ class WindowLog:
         """Damaged stretches that were set aside."""
         self.folded = 0
         """Windows that were folded into others."""
-        self.sent = self.accepted = 0
+        self.sent = self.accepted = -1  # windows are numbered from 0
         self._acknowledged: list[tuple[int, datetime]] = []
         self._records: list[Record] = []
         self._load(node_uid)
@@ -83,7 +83,7 @@ class WindowLog:
         self._records = [unique[first] for first in sorted(unique)]
         self._generations = {segment.path: segment.generation for segment in found}
         self._load_marks()
-        self.next_seq = max(self._records[-1].last if self._records else 0, self.sent, self.accepted) + 1
+        self.next_seq = max(self._records[-1].last if self._records else -1, self.sent, self.accepted) + 1
         self._fill_holes()
 
     def _load_marks(self) -> None:
@@ -92,7 +92,7 @@ class WindowLog:
         for frame in frames(data):
             if frame.content is None:
                 self._set_aside(f"marks.log-{frame.begin}.damaged", data[frame.begin : frame.end])
-                self.sent = max(self.sent, self._records[-1].last if self._records else 0)  # nobody knows: take all
+                self.sent = max(self.sent, self._records[-1].last if self._records else -1)  # nobody knows: take all
                 continue
             mark = json.loads(frame.content)
             self.sent = max(self.sent, mark["sent"])
@@ -271,7 +271,7 @@ class WindowLog:
         """Remove files acknowledged long ago; fold where the log is larger than its budget."""
         with self._lock:
             done = [seq for seq, at in self._acknowledged if at <= now - KEPT]
-            self._remove_through(max(done, default=0))
+            self._remove_through(max(done, default=-1))
             self._acknowledged = [
                 mark for mark in self._acknowledged if mark[1] > now - 2 * KEPT or mark[0] == self.accepted
             ]
@@ -282,7 +282,7 @@ class WindowLog:
         active = self._active.path if self._active else None
         last: dict[Path, int] = {}
         for record in self._records:
-            last[record.path] = max(last.get(record.path, 0), record.last)
+            last[record.path] = max(last.get(record.path, -1), record.last)
         gone = {path for path, number in last.items() if number <= min(seq, self.accepted) and path != active}
         for path in gone:
             self._reach("wal.removing")
@@ -297,8 +297,7 @@ class WindowLog:
         if not chosen:
             return
         windows = [window for rows in self._read(chosen) for window in rows]
-        target = self._budget // 2
-        folded = fold(windows, target)
+        folded = fold(windows)
         first, until = chosen[0].first, chosen[-1].last
         old = {record.path for record in chosen}
         generation = 1 + max(self._generations.get(path, 0) for path in old)

@@ -185,7 +185,7 @@ class Chain:
         self._learn(stretch, found, energy_mj, duration_ns)
         split = attribute(energy_mj, duration_ns, self.floor.over(duration_ns), stretch.holds.allocation(stretch.use))
         frame = WindowBody(
-            window_seq=1,
+            window_seq=0,
             device_uuid=self.device.uuid,
             start=stretch.utc_at(begin_ns),
             end=stretch.utc_at(until_ns),

@@ -245,7 +245,7 @@ class Api:
 
     def accepted(self, incarnation: str) -> int:
         known = {n for row in self.windows.get(incarnation, {}).values() for n in (row["window_seq"], *row["replaces"])}
-        at = 0
+        at = -1
         while at + 1 in known:
             at += 1
         return at
