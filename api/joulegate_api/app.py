@@ -13,7 +13,18 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic.json_schema import GenerateJsonSchema
 
 import joulegate
-from joulegate_api import budgets, comparisons, errors, metrics, predictions, rates, records, sessions
+from joulegate_api import (
+    budgets,
+    comparisons,
+    devices,
+    errors,
+    metrics,
+    predictions,
+    rates,
+    records,
+    sessions,
+    windows,
+)
 from joulegate_api.admission import routes as admission
 from joulegate_api.auth import Tokens
 from joulegate_api.bodies import SCHEMAS, Body
@@ -27,6 +38,8 @@ from joulegate_api.store import Store
 
 BODIES: Final[tuple[Body[Any], ...]] = (
     records.RECORD,
+    windows.WINDOWS,
+    devices.ENROLMENT,
     rates.FACTORS,
     rates.PRICES,
     rates.SITES,
@@ -39,6 +52,8 @@ _PROBLEM: Final = {
 }
 _ROUTERS: Final = (
     records.router,
+    windows.router,
+    devices.router,
     budgets.router,
     rates.router,
     predictions.router,

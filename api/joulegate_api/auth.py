@@ -32,6 +32,7 @@ WRITERS: Final = frozenset({Role.MEMBER, Role.METER, Role.OPERATOR, Role.ADMIN})
 DECIDERS: Final = frozenset({Role.MEMBER, Role.OPERATOR, Role.ADMIN})
 OWNERS: Final = frozenset({Role.BUDGET_OWNER, Role.OPERATOR, Role.ADMIN})
 EDITORS: Final = frozenset({Role.EDITOR, Role.OPERATOR, Role.ADMIN})
+METERS: Final = frozenset({Role.METER})
 AUDITORS: Final = frozenset({Role.AUDITOR, Role.ADMIN})
 
 
@@ -51,6 +52,8 @@ ACCESS: Final[Mapping[tuple[str, str], Access]] = {
     ("GET", "/openapi.json"): Access(EVERY_ROLE),
     ("POST", "/v1/sessions"): Access(READERS),
     ("POST", "/v1/records"): Access(WRITERS),
+    ("POST", "/v1/windows"): Access(METERS),
+    ("POST", "/v1/devices"): Access(METERS),
     ("GET", "/v1/records"): Access(READERS),
     ("GET", "/v1/records/{record_id}"): Access(READERS),
     ("GET", "/v1/runs/{uid}"): Access(READERS),

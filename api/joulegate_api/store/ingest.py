@@ -18,6 +18,7 @@ from joulegate_api.store.budgets import Budgets
 from joulegate_api.store.charging import Cell
 from joulegate_api.store.claims import OpenClaim
 from joulegate_api.store.database import Database
+from joulegate_api.store.devices import Device
 from joulegate_api.store.draws import drawn
 from joulegate_api.store.entries import Transaction, Writer
 from joulegate_api.store.meter_tables import meters, quarantine, windows
@@ -37,6 +38,9 @@ from joulegate_api.store.windows import (
 )
 
 ATTEMPTS: Final = 20
+FOLDED: Final = "folded"
+"""In the place of the hash of a number that was never sent: another window stands for it."""
+
 _CHUNK: Final = 500
 
 
@@ -62,8 +66,9 @@ class WindowBook:
         windows are not contiguous from ``seq`` on, :class:`ConflictError` where the incarnation
         belongs to another node.
         """
-        if [window.window_seq for window in batch.windows] != list(range(batch.seq, batch.seq + len(batch.windows))):
-            raise InvalidInputError("windows are not numbered contiguously from seq on", "windows")
+        numbers = [window.window_seq for window in batch.windows]
+        if numbers != sorted(set(numbers)) or (numbers and numbers[0] != batch.seq):
+            raise InvalidInputError("windows are not numbered in order from seq on", "windows")
         for _ in range(ATTEMPTS):
             planned = self._plan(batch)
             self._accounts.prepare(planned.periods)
@@ -119,6 +124,7 @@ class WindowBook:
     ) -> tuple[list[tuple[Window, str]], list[tuple[Window, str, str]], list[Quarantined]]:
         """New windows to accept, new ones to keep apart, and what the answer names."""
         known, apart = self._known(transaction, batch)
+        _check_contiguous(batch, {seq for seq, _ in apart})
         spans = self._spans(transaction, batch)
         fresh: list[tuple[Window, str]] = []
         kept_apart: list[tuple[Window, str, str]] = []
@@ -134,6 +140,9 @@ class WindowBook:
             device = planned.models[window.device_uuid]
             taken = window.window_seq in known or any(seq == window.window_seq for seq, _ in apart)
             fault = "has the number of another window" if taken else None
+            fault = fault or _foreign(batch, device)
+            if {*window.replaces} & {*known, *(seq for seq, _ in apart)}:
+                fault = fault or "stands for a window that came before"
             fault = fault or fault_of(window, beside, device.enforced_limit_mw if device else None)
             if fault is None:
                 fresh.append((window, digest))
@@ -144,7 +153,7 @@ class WindowBook:
         return fresh, kept_apart, named
 
     def _known(self, transaction: Transaction, batch: WindowBatch) -> tuple[dict[int, str], dict[tuple[int, str], str]]:
-        last = batch.seq + len(batch.windows)
+        last = max((number for w in batch.windows for number in (w.window_seq, *w.replaces)), default=batch.seq)
         of, kept = windows.c, quarantine.c
         accepted = select(of.window_seq, of.content_hash).where(
             of.tenant == self._tenant, of.incarnation == batch.incarnation, of.window_seq.between(batch.seq, last)
@@ -205,6 +214,19 @@ class WindowBook:
             }
             for window, digest, reason in kept_apart
         ]
+        apart += [
+            {
+                "tenant": self._tenant,
+                "incarnation": batch.incarnation,
+                "window_seq": number,
+                "content_hash": FOLDED,
+                "reason": f"is folded into window {window.window_seq}",
+                "body": {},
+                "received_at": now,
+            }
+            for window in [*(window for window, _ in fresh), *(window for window, _, _ in kept_apart)]
+            for number in window.replaces
+        ]
         if apart:
             transaction.connection.execute(insert(quarantine), apart)
 
@@ -261,6 +283,25 @@ class WindowBook:
             .values(accepted_seq=accepted_seq, seen_at=now)
         )
         return accepted_seq
+
+
+def _check_contiguous(batch: WindowBatch, folded: set[int]) -> None:
+    """Numbers are left out only where a folded window stands for them."""
+    numbers = {number for window in batch.windows for number in (window.window_seq, *window.replaces)} | folded
+    last = max((window.window_seq for window in batch.windows), default=batch.seq)
+    if batch.windows and not numbers.issuperset(range(batch.seq, last + 1)):
+        raise InvalidInputError("windows are not numbered contiguously from seq on", "windows")
+
+
+def _foreign(batch: WindowBatch, device: Device | None) -> str | None:
+    """Why a device is none of this meter's."""
+    if not batch.enrolled_only:
+        return None
+    if device is None:
+        return "is of a device that is not enrolled"
+    if (device.cluster, device.node) != (batch.cluster, batch.node):
+        return "is of a device of another node"
+    return None
 
 
 def _by_root(cells: Iterable[Cell]) -> dict[str, list[Cell]]:

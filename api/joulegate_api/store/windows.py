@@ -48,6 +48,8 @@ class Window:
     coverage: float
     uncertainty: Uncertainty | None
     flags: tuple[str, ...] = ()
+    replaces: tuple[int, ...] = ()
+    """Further numbers, never sent before, that a folded window stands for."""
 
     @property
     def energy_mj(self) -> int:
@@ -80,6 +82,8 @@ class WindowBatch:
     seq: int
     windows: tuple[Window, ...]
     site: str = "default"
+    enrolled_only: bool = False
+    """Whether windows of a device that this node has not enrolled are kept apart."""
 
 
 @dataclass(frozen=True, slots=True)
