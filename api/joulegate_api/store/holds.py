@@ -175,7 +175,7 @@ def held_of(parts: Iterable[Held]) -> dict[Key, Amounts]:
     return together
 
 
-def add(transaction: Transaction, made: Sequence[tuple[HoldRequest, Held, Origin, datetime]]) -> None:
+def add(transaction: Transaction, made: Sequence[tuple[HoldRequest, Held, Origin, datetime, str]]) -> None:
     """Write new holds with their claims."""
     if not made:
         return
@@ -193,11 +193,11 @@ def add(transaction: Transaction, made: Sequence[tuple[HoldRequest, Held, Origin
             "name": request.name,
             "subject": request.subject,
             "demand": encode(held.demand),
-            "quote": encode(request.quote),
+            "quote": quote,
             "verdict": encode(held.verdict),
             "decided_at": decided_at,
         }
-        for request, held, origin, decided_at in made
+        for request, held, origin, decided_at, quote in made
     ]
     claims = [
         {
@@ -209,7 +209,7 @@ def add(transaction: Transaction, made: Sequence[tuple[HoldRequest, Held, Origin
             **Amounts().columns("drawn"),
             **amounts.known().columns("pending"),
         }
-        for _, held, _, _ in made
+        for _, held, _, _, _ in made
         for key, amounts in held.claims.items()
     ]
     transaction.connection.execute(insert(holds), rows)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from joulegate.core.budgets import Verdict
 from joulegate.core.encoding import encode
 from joulegate.core.errors import UnavailableError
-from joulegate.core.log import EntryType, canonical, leaf_hash
+from joulegate.core.log import EntryType
 from joulegate.core.periods import Period, format_instant
 from joulegate.core.workloads import Demand
 from joulegate_api.store import holds, versions
@@ -26,6 +26,7 @@ from joulegate_api.store.database import Database
 from joulegate_api.store.entries import Transaction, Writer
 from joulegate_api.store.holds import Held, HoldRequest, HoldState, Origin, Root
 from joulegate_api.store.planning import Plan, beyond, countable, judge, plan, repeated
+from joulegate_api.store.quotes import quote_hash, write_quote
 from joulegate_api.store.transitions import REPLACE, keys_of, step
 
 LARGEST_BATCH: Final = 256
@@ -50,7 +51,7 @@ class _Decision:
     """One request while its batch is decided."""
 
     verdict: Verdict
-    made: tuple[HoldRequest, Held, Origin, datetime] | None = None
+    made: tuple[HoldRequest, Held, Origin, datetime, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +209,7 @@ class Ledger:
         answered = repeated(request, own, hold_id)
         if answered is not None:
             return _Decision(answered.verdict)
+        quote = write_quote(request.quote)
         growth = not request.extension and any(part.state in holds.LIVE for part in own)
         asked = countable(planned, accounts) if request.extension else beyond(countable(planned, accounts), own)
         before = {key: accounts[key].available(request.namespace) for key in asked.asked}
@@ -218,13 +220,13 @@ class Ledger:
             runs = request.origin is not Origin.ADMITTED
             state = HoldState.CONFIRMED if runs else HoldState.UNCONFIRMED
             held = Held(hold_id, _root(request), len(own), state, request.demand, verdict, asked.asked)
-            decision.made = (request, held, Origin.GROWTH if growth and not runs else request.origin, now)
+            decision.made = (request, held, Origin.GROWTH if growth and not runs else request.origin, now, quote)
             own.append(held)
             for key, amounts in asked.asked.items():
                 accounts[key].counts(None if amounts.micros is None else planned.currency)
                 accounts[key].post(NOTHING, amounts, request.namespace)
         fact_id = hold_id if verdict.hold else f"{hold_id}/{uuid4().hex}"  # a refusal is decided again each time
-        transaction.log(EntryType.DECISION, fact_id, now, _entry(asked, verdict, before))
+        transaction.log(EntryType.DECISION, fact_id, now, _entry(asked, verdict, before, quote_hash(quote)))
         return decision
 
 
@@ -239,10 +241,9 @@ def _root(request: HoldRequest) -> Root:
     return request.cluster, request.root_uid
 
 
-def _entry(planned: Plan, verdict: Verdict, available: Mapping[Key, Amounts]) -> dict[str, Any]:
+def _entry(planned: Plan, verdict: Verdict, available: Mapping[Key, Amounts], quote: str) -> dict[str, Any]:
     """What the log keeps of a decision: enough to weigh every claim again against what was available at that moment."""
     request = planned.request
-    quote = encode(request.quote)
     return {
         "cluster": request.cluster,
         "root_uid": request.root_uid,
@@ -251,7 +252,7 @@ def _entry(planned: Plan, verdict: Verdict, available: Mapping[Key, Amounts]) ->
         "name": request.name,
         "requested_at": format_instant(request.requested_at),
         "demand": encode(request.demand),
-        "quote_hash": leaf_hash(canonical(quote)).hex(),
+        "quote_hash": quote,
         "origin": request.origin.value,
         "held": verdict.hold is not None,
         "verdict": encode(verdict),

@@ -12,10 +12,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, func, insert, select, update
 
-from joulegate.core.encoding import decode
 from joulegate.core.log import EntryType
 from joulegate.core.periods import format_instant, quarter_of
-from joulegate.core.quotes import Quote
 from joulegate_api.store import claims, postings, tables
 from joulegate_api.store.amounts import NOTHING, Amounts
 from joulegate_api.store.balances import Account, Key
@@ -27,6 +25,7 @@ from joulegate_api.store.entries import Transaction
 from joulegate_api.store.holds import LIVE, Held, Root
 from joulegate_api.store.meter_tables import devices, estimates, meters, objects, windows
 from joulegate_api.store.postings import Fact
+from joulegate_api.store.quotes import read_quote
 from joulegate_api.store.transitions import RELEASE, Transitions, close_if_priced, step
 
 GRACE: Final = timedelta(hours=72)
@@ -216,7 +215,7 @@ def _quoted(
             Amounts(amount.energy_mj, amount.carbon_ug, amount.cost.micros if amount.cost else None),
         )
         for written in transaction.connection.execute(query).scalars()
-        for amount in decode(Quote, written).quarters
+        for amount in read_quote(written).quarters
     ]
     found: dict[Key, Amounts] = {}
     for key, own in opened.items():

@@ -84,7 +84,7 @@ holds: Final = Table(
     text("name"),
     text("subject"),
     Column("demand", Json, nullable=False),
-    Column("quote", Json, nullable=False),
+    text("quote"),
     Column("verdict", Json, nullable=False),
     instant("decided_at"),
     instant("confirmed_at", null=True),

@@ -8,16 +8,15 @@ from typing import Any
 
 from sqlalchemy import Select, or_, select
 
-from joulegate.core.encoding import decode
 from joulegate.core.metering import Boundary
 from joulegate.core.periods import quarter_of
-from joulegate.core.quotes import Quote
 from joulegate_api.store.amounts import NOTHING, Amounts
 from joulegate_api.store.balances import Account, Key
 from joulegate_api.store.claims import OpenClaim
 from joulegate_api.store.entries import Transaction
 from joulegate_api.store.holds import Held, Root
 from joulegate_api.store.meter_tables import charges
+from joulegate_api.store.quotes import read_quote
 from joulegate_api.store.tables import holds, record_slices, records
 
 
@@ -81,7 +80,7 @@ def _quoted(transaction: Transaction, parts: Sequence[Held]) -> dict[datetime, A
     )
     found: dict[datetime, Amounts] = {}
     for written in transaction.connection.execute(query).scalars():
-        for amount in decode(Quote, written).quarters:
+        for amount in read_quote(written).quarters:
             quarter = quarter_of(amount.start)
             known = Amounts(amount.energy_mj, amount.carbon_ug, amount.cost.micros if amount.cost else None).known()
             found[quarter] = found.get(quarter, NOTHING).plus(known)

@@ -92,7 +92,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("subject", sa.String(), nullable=False),
         sa.Column("demand", sa.Text(), nullable=False),
-        sa.Column("quote", sa.Text(), nullable=False),
+        sa.Column("quote", sa.String(), nullable=False),
         sa.Column("verdict", sa.Text(), nullable=False),
         sa.Column("decided_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("confirmed_at", sa.DateTime(timezone=True), nullable=True),

@@ -32,8 +32,11 @@ _AMOUNTS: Final = frozenset({"micros", "asked", "available", "fits", "ug_per_kwh
 
 def encode(value: object) -> Any:  # noqa: PLR0911 -- one line a type
     """Write a domain value as strings, booleans, whole numbers, lists and objects."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return dict(_pair(name, kind, getattr(value, name)) for name, kind in _kinds(type(value)))
+    kind = type(value)
+    if value is None or kind is str or kind is bool or kind is int:
+        return value
+    if is_dataclass(kind):
+        return dict(_pair(name, part, getattr(value, name)) for name, part in _kinds(kind))
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, datetime):

@@ -126,20 +126,36 @@ def leaf_hash(data: bytes) -> bytes:
 
 
 def _plain(value: object) -> object:
-    if value is None or isinstance(value, bool | str):
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
         return value
+    if kind is dict:
+        return {key: _plain(value[key]) for key in _in_order(value)}  # type: ignore[index]
+    if kind is list or kind is tuple:
+        return [_plain(item) for item in value]  # type: ignore[attr-defined]
+    return _unusual(value)
+
+
+def _unusual(value: object) -> object:
+    """What is not of a plain type itself, but may be of one that is derived from it."""
+    if isinstance(value, str):
+        return str(value)
     if isinstance(value, int):
         if abs(value) > WHOLE_MAX:
             raise InvalidInputError(f"{value} is too large for a number; quantities are decimal strings")
         return value
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
     if isinstance(value, Mapping):
-        return {key: _plain(value[key]) for key in sorted(value, key=_utf16)}
+        return _plain(dict(value))
+    if isinstance(value, list | tuple):
+        return _plain(list(value))
     raise InvalidInputError(f"{type(value).__name__} has no canonical form")
 
 
-def _utf16(key: object) -> bytes:
-    if not isinstance(key, str):
-        raise InvalidInputError(f"a key must be a string, not {type(key).__name__}")
-    return key.encode("utf-16-be", "surrogatepass")  # RFC 8785 sorts by UTF-16 code units
+def _in_order(value: object) -> list[str]:
+    keys: list[str] = list(value)  # type: ignore[call-overload]
+    try:
+        if all(map(str.isascii, keys)):
+            return sorted(keys)
+    except TypeError as error:
+        raise InvalidInputError(f"a key must be a string: {error}") from error
+    return sorted(keys, key=lambda key: key.encode("utf-16-be", "surrogatepass"))  # RFC 8785 sorts by UTF-16 code units
