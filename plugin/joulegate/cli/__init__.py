@@ -11,6 +11,7 @@ import importlib.util
 import sys
 
 _NEEDED = ("typer", "rich", "yaml")
+_INTERRUPTED = 130
 
 
 def main() -> int:
@@ -24,9 +25,12 @@ def main() -> int:
             f"joulegate: the command needs the extra cli ({missing[0]} is missing): pip install 'joulegate[cli]'\n"
         )
         return 1
-    from joulegate.cli.program import run
+    try:
+        from joulegate.cli.program import run
 
-    return run(sys.argv[1:])
+        return run(sys.argv[1:])
+    except KeyboardInterrupt:  # while it was still being imported
+        return _INTERRUPTED
 
 
 def _is_installed(name: str) -> bool:

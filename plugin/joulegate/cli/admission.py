@@ -127,7 +127,8 @@ def predict(
     from joulegate.client import Client
 
     form = chosen(output, as_json)
-    found = Client.from_home().post("/v1/predictions", _manifest(file), repeatable=True)
+    manifest = _manifest(file)
+    found = Client.from_home().post("/v1/predictions", manifest, repeatable=True)
     show_facts(found, _predicted(found), form)
 
 

@@ -47,11 +47,14 @@ def meter(
     from joulegate.core.traces import measure_trace
 
     form = chosen(output, as_json)
+    options = {
+        "start_ms": _milliseconds(start_ms, "--start-ms"),
+        "end_ms": _milliseconds(end_ms, "--end-ms"),
+    }
     result = measure_trace(
         read_text(trace),
         shown_name(trace),
-        start_ms=_milliseconds(start_ms, "--start-ms"),
-        end_ms=_milliseconds(end_ms, "--end-ms"),
+        **options,
         column=column,
         calibration=parse_calibration(calibration) if calibration else None,
         sensor=sensor_named(sensor) if sensor else None,

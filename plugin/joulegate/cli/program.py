@@ -47,6 +47,10 @@ def run(arguments: Sequence[str], name: str | None = None) -> int:
     except BrokenPipeError:
         _let_go_of_stdout()
         return READER_GONE
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        return READER_GONE  # Typer has let go of stdout already
     except (JoulegateError, OSError) as error:
         return _fail(_in_one_line(error), ERROR)
     except Exception as error:
@@ -79,13 +83,19 @@ def build() -> tuple[typer.Typer, list[str]]:
     return app, missing
 
 
-def _global_options(
-    *,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _tell_version(is_asked: bool) -> None:  # noqa: FBT001 -- how Typer calls it
+    if is_asked:
         typer.echo(f"joulegate {joulegate.__version__}")
         raise typer.Exit
+
+
+def _global_options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_tell_version)
+    ] = False,
+) -> None:
+    """Nothing: the options do what they do by themselves."""
 
 
 def _name() -> str:
