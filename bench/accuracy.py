@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from random import Random
 from statistics import mean
 from typing import Any, Final
 
+from bench.page import percent, replace_block, table
 from bench.pictures import Ratio, intervals
 from bench.population import LOTS, Draw, drawn
 from bench.traces import NAMES, fitted, last_ms, outside_truth, sensor_trace
@@ -31,7 +32,6 @@ RESULTS: Final = ROOT / "bench" / "results"
 
 BOARDS: Final = 1_000
 _STEP_MS: Final = 125
-_BEGIN, _END = "<!-- begin: python -m bench.accuracy -->", "<!-- end -->"
 
 Row = dict[str, Any]
 
@@ -95,17 +95,6 @@ def summary(draws: Sequence[Draw]) -> Row:
         "half_width": mean(draw.half_width for draw in draws),
         "error": mean(abs((draw.found.energy_mj or 0) / draw.true_mj - 1) for draw in draws),
     }
-
-
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def percent(share: float, *, signed: bool = False) -> str:
-    """A share as per cent."""
-    return f"{share * 100:{'+' if signed else ''}.1f} %"
 
 
 def measure() -> dict[str, Any]:
@@ -200,8 +189,7 @@ def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     for name, picture in pictures(found).items():
         (PICTURES / f"{name}.svg").write_text(picture)
-    before, rest = PAGE.read_text().split(_BEGIN)
-    PAGE.write_text(f"{before}{_BEGIN}\n\n{tables(found)}\n\n{_END}{rest.split(_END)[1]}")
+    replace_block(PAGE, "python -m bench.accuracy", tables(found))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench.meter import surroundings, watched
 
 from tests.nvml import observe
 from tests.nvml.fleet import ALL, Event, Fleet, Gpu, Kind, compile_library
@@ -250,3 +251,14 @@ print(write(found, Path(sys.argv[1])))
     assert len(found["square_near_the_refresh"]) == 4
     assert found["counter_never_ran_backwards"]
     assert 0 < found["call_cost_us"]["median"] <= found["call_cost_us"]["longest"]
+
+
+@pytest.mark.parametrize("tool", ["bare counter loop", "joulegate"])
+def test_the_measurement_of_peers_knows_the_truth(library: Path, tmp_path: Path, tool: str) -> None:
+    """The two tools of `python -m bench.meter` that need no other package."""
+    fleet = Fleet([Gpu("GPU-0"), Gpu("GPU-1", levels=[(0, 60_000), (0, 240_000)], square=(137, 70))])
+    environment = surroundings(fleet, library, tmp_path)
+    (answer,) = watched(Path(sys.executable), fleet, environment, 4.0, [tool])
+    assert "failed" not in answer
+    assert abs(answer["error"]) < 0.06
+    assert 0 <= answer["cpu_s_an_hour"] < 400
