@@ -92,13 +92,19 @@ def claims_of(transaction: Transaction, parts: Iterable[Held]) -> dict[Key, list
 
 
 def draw(claims: Sequence[OpenClaim], amounts: Amounts) -> None:
-    """Draw from each claim what it still has, the rest from the last; negative amounts give back to the last."""
-    rest = amounts.known()
-    for claim in claims:
-        last = claim is claims[-1]
-        taken = rest if last else Amounts(*(min(a or 0, b or 0) for a, b in zip(rest, claim.rest, strict=True)))
-        claim.drawn = claim.drawn.plus(taken)
-        rest = rest.plus(taken.negated())
+    """Draw from each claim what it still has, and the excess from the last.
+
+    Negative amounts are given back, to the last claim first and never more than was
+    drawn: what was posted before there was a hold was not drawn from it.
+    """
+    for unit, amount in enumerate(amounts):
+        left = amount or 0
+        for claim in claims if left > 0 else reversed(claims):
+            drawn = claim.drawn[unit] or 0
+            room = left if claim is claims[-1] else claim.rest[unit] or 0
+            taken = max(left, -drawn) if left < 0 else min(left, room)
+            claim.drawn = Amounts(*(drawn + taken if place == unit else old for place, old in enumerate(claim.drawn)))
+            left -= taken
 
 
 _WRITE = update(hold_claims).where(

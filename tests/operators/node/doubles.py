@@ -140,75 +140,77 @@ class Cluster:
         self.compacted = len(self.events)
 
     @contextmanager
-    def serving(self) -> Iterator[str]:  # noqa: C901 -- one small server
-        cluster = self
-
-        class Handler(_Answering):
-            def do_GET(self) -> None:
-                parts = urlsplit(self.path)
-                query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-                if parts.path == "/api/v1/pods":
-                    cluster.selectors.append(query.get("fieldSelector", ""))
-                    self.watch(query) if query.get("watch") in {"true", "True"} else self.items(
-                        list(cluster.pods.values())
-                    )
-                elif parts.path.startswith("/api/v1/nodes/"):
-                    self.say(200, {"metadata": {"uid": cluster.node_uid}})
-                elif parts.path == f"/apis/resource.k8s.io/{cluster.resource_version}/resourceslices":
-                    if query.get("watch"):
-                        self.idle()
-                    else:
-                        self.items(cluster.slices)
-                elif "/resourceclaims/" in parts.path and parts.path.rpartition("/")[2] in cluster.claims:
-                    self.say(200, cluster.claims[parts.path.rpartition("/")[2]])
-                else:
-                    self.say(404, {"kind": "Status", "code": 404, "message": "not found"})
-
-            def items(self, items: list[Any]) -> None:
-                self.say(200, {"metadata": {"resourceVersion": str(len(cluster.events))}, "items": items})
-
-            def idle(self) -> None:
-                self.begin()
-                while not cluster.closed:
-                    time.sleep(0.05)
-                with suppress(OSError):
-                    self.end()
-
-            def begin(self) -> None:
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Transfer-Encoding", "chunked")
-                self.end_headers()
-
-            def watch(self, query: dict[str, str]) -> None:
-                at = int(query["resourceVersion"])
-                self.begin()
-                if at < cluster.compacted:
-                    self.send({"type": "ERROR", "object": {"code": 410, "message": "too old"}})
-                    self.end()
-                    return
-                with suppress(OSError):
-                    while not cluster.closed and at >= cluster.compacted:
-                        for event in cluster.events[at:]:
-                            self.send(event)
-                            at += 1
-                        time.sleep(0.02)
-                    self.end()
-
-            def end(self) -> None:
-                self.wfile.write(b"0\r\n\r\n")
-                self.close_connection = True
-
-            def send(self, event: Any) -> None:
-                line = json.dumps(event).encode() + b"\n"
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
-                self.wfile.flush()
-
-        with _served(Handler) as port:
+    def serving(self) -> Iterator[str]:
+        answering = type("Answering", (_ClusterAnswering,), {"cluster": self})
+        with _served(answering) as port:
             try:
                 yield f"http://127.0.0.1:{port}"
             finally:
                 self.closed = True
+
+
+class _ClusterAnswering(_Answering):
+    cluster: Cluster
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+        if parts.path == "/api/v1/pods":
+            self.cluster.selectors.append(query.get("fieldSelector", ""))
+            self.watch(query) if query.get("watch") in {"true", "True"} else self.items(
+                list(self.cluster.pods.values())
+            )
+        elif parts.path.startswith("/api/v1/nodes/"):
+            self.say(200, {"metadata": {"uid": self.cluster.node_uid}})
+        elif parts.path == f"/apis/resource.k8s.io/{self.cluster.resource_version}/resourceslices":
+            if query.get("watch"):
+                self.idle()
+            else:
+                self.items(self.cluster.slices)
+        elif "/resourceclaims/" in parts.path and parts.path.rpartition("/")[2] in self.cluster.claims:
+            self.say(200, self.cluster.claims[parts.path.rpartition("/")[2]])
+        else:
+            self.say(404, {"kind": "Status", "code": 404, "message": "not found"})
+
+    def items(self, items: list[Any]) -> None:
+        self.say(200, {"metadata": {"resourceVersion": str(len(self.cluster.events))}, "items": items})
+
+    def idle(self) -> None:
+        self.begin()
+        while not self.cluster.closed:
+            time.sleep(0.05)
+        with suppress(OSError):
+            self.end()
+
+    def begin(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+
+    def watch(self, query: dict[str, str]) -> None:
+        at = int(query["resourceVersion"])
+        self.begin()
+        if at < self.cluster.compacted:
+            self.send({"type": "ERROR", "object": {"code": 410, "message": "too old"}})
+            self.end()
+            return
+        with suppress(OSError):
+            while not self.cluster.closed and at >= self.cluster.compacted:
+                for event in self.cluster.events[at:]:
+                    self.send(event)
+                    at += 1
+                time.sleep(0.02)
+            self.end()
+
+    def end(self) -> None:
+        self.wfile.write(b"0\r\n\r\n")
+        self.close_connection = True
+
+    def send(self, event: Any) -> None:
+        line = json.dumps(event).encode() + b"\n"
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+        self.wfile.flush()
 
 
 def kubeconfig(folder: Path, address: str) -> Path:

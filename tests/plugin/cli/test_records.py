@@ -1,0 +1,35 @@
+"""`joulegate records` imports once, lists and shows."""
+
+import json
+from pathlib import Path
+
+import yaml
+
+from tests.api.running import Service, priced, record
+from tests.plugin.cli.conftest import Command
+
+
+def test_records_are_imported_once_listed_and_shown(joulegate: Command, api: Service, tmp_path: Path) -> None:
+    priced(api)
+    file = tmp_path / "records.jsonl"
+    file.write_text("".join(json.dumps(record(name)) + "\n" for name in ("r1", "r2")))
+    assert [row["repeat"] for row in joulegate("records", "import", str(file), "--json").json] == [False, False]
+    assert "2 were there already" in joulegate("records", "import", str(file)).err
+    assert {row["record_id"] for row in joulegate("records", "list", "--json").json} == {"r1", "r2"}
+    assert "16.7 Wh" in joulegate("records", "list").out
+    assert joulegate("records", "list", "--kind", "inference", "--json").json == []
+    assert yaml.safe_load(joulegate("records", "show", "r1").out)["record_id"] == "r1"
+    assert yaml.safe_load(joulegate("records", "show", "run-r1").out)["uid"] == "run-r1"
+    missing = joulegate("records", "show", "nobody")
+    assert missing.code == 1
+    assert missing.err.count("\n") == 1
+
+
+def test_a_record_that_is_refused_is_named_by_its_line(joulegate: Command, api: Service, tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    file.write_text(json.dumps(record("r1")) + "\n" + json.dumps(record("r2", kind="magic")) + "\n")
+    done = joulegate("records", "import", str(file))
+    assert done.code == 1
+    assert f"{file}:2: kind: " in done.err
+    assert "1 before it were taken" in done.err
+    assert len(api.store.records.list().records) == 1
