@@ -258,7 +258,7 @@ def records(client: Client) -> Iterator[dict[str, Any]]:
     while cursor is not None:
         page = client.get(f"/v1/records?limit=100{cursor and f'&cursor={cursor}'}")
         yield from page["records"]
-        cursor = page.get("next")
+        cursor = page["cursor"]
 
 
 def added(rows: list[dict[str, Any]]) -> tuple[int, ...]:

@@ -59,8 +59,8 @@ class ControlPlane:
 
     def is_running(self) -> bool:
         """Whether every process that was started here still runs."""
-        pids = self._pids()
-        return bool(pids) and all(self._is_ours(pid) for pid in pids.values())
+        started = self._started()
+        return bool(started) and all(running_since(pid) == since for pid, since in started.values())
 
     def start(self, programs: Programs) -> None:
         """Start from nothing; seconds. Raises :class:`NotStartedError`."""
@@ -75,8 +75,8 @@ class ControlPlane:
 
     def stop(self) -> None:
         """End the processes that were started here, clients before what they talk to, each by its id."""
-        for name, pid in reversed(self._pids().items()):
-            self._end(pid, gently=name != "etcd")
+        for name, (pid, since) in reversed(self._started().items()):
+            end(pid, since, gently=name != "etcd")
         (self.folder / "pids.json").unlink(missing_ok=True)
 
     def remove(self) -> None:
@@ -212,8 +212,8 @@ class ControlPlane:
             ]
             command = [str(program), *arguments]
             pid = os.posix_spawn(program, command, os.environ, file_actions=actions, setsid=True)
-        pids = {**self._pids(), program.name: pid}
-        (self.folder / "pids.json").write_text(json.dumps(pids), encoding="utf-8")
+        started = {**self._started(), program.name: (pid, running_since(pid))}
+        (self.folder / "pids.json").write_text(json.dumps(started), encoding="utf-8")
 
     def _wait(self, url: str, authority: Authority, admin: KeyPair) -> None:
         context = ssl.create_default_context(cafile=str(authority.certificate))
@@ -234,43 +234,47 @@ class ControlPlane:
         tails = (f"{log.name}:\n{log.read_text(encoding='utf-8', errors='replace')[-1500:]}" for log in logs)
         return f"no answer from {url}\n" + "\n".join(tails)
 
-    def _pids(self) -> dict[str, int]:
+    def _started(self) -> dict[str, tuple[int, str]]:
+        """The processes that were started here: their ids, and since when each ran under its id."""
         try:
-            return dict(json.loads((self.folder / "pids.json").read_text(encoding="utf-8")))
+            told = json.loads((self.folder / "pids.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-
-    def _is_ours(self, pid: int) -> bool:
-        """Whether the process is one of ours: an id may have gone to somebody else since."""
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)  # a child that ended
-        return str(self.folder) in _command_line(pid)
-
-    def _end(self, pid: int, *, gently: bool) -> None:
-        deadline = time.monotonic() + STOP_TIMEOUT_S
-        sent = None
-        while self._is_ours(pid):
-            wanted = signal.SIGTERM if gently and time.monotonic() < deadline - STOP_TIMEOUT_S / 2 else signal.SIGKILL
-            if wanted is not sent:
-                os.kill(pid, wanted)
-                sent = wanted
-            if time.monotonic() > deadline:
-                message = f"process {pid} does not end"
-                raise RuntimeError(message)
-            time.sleep(0.02)
-        if sent is not None:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+        return {name: (pid, since) for name, (pid, since) in told.items()}
 
 
-def _command_line(pid: int) -> str:
+def running_since(pid: int) -> str | None:
+    """When the process of this id began, as the system writes it; None where none runs under it.
+
+    An id may have gone to somebody else, and a command line is empty while a program is being loaded:
+    the id with its beginning is what names a process.
+    """
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)  # a child that ended
     if Path("/proc").is_dir():
         try:
-            return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+            status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
         except OSError:
-            return ""
-    listed = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], check=False, capture_output=True, text=True)
-    return listed.stdout
+            return None
+        state, *fields = status.rpartition(")")[2].split()
+        return None if state in "ZX" else fields[18]  # starttime, field 22 of proc(5)
+    listed = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], check=False, capture_output=True, text=True)
+    return listed.stdout.strip() or None
+
+
+def end(pid: int, since: str, *, gently: bool) -> None:
+    """End the process `pid` that began at `since`, and no other; raises where it does not end."""
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    sent = None
+    while running_since(pid) == since:
+        wanted = signal.SIGTERM if gently and time.monotonic() < deadline - STOP_TIMEOUT_S / 2 else signal.SIGKILL
+        if wanted is not sent:
+            os.kill(pid, wanted)
+            sent = wanted
+        if time.monotonic() > deadline:
+            message = f"process {pid} does not end"
+            raise RuntimeError(message)
+        time.sleep(0.02)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -100,9 +100,9 @@ class Account:
         self.pending = self.pending.plus(pending.known())
         self.changed = True
         if self.grants:
-            use(self.grants, self._beyond(), namespace)
+            use(self.grants, self.beyond(), namespace)
 
-    def _beyond(self) -> Amounts:
+    def beyond(self) -> Amounts:
         """What is posted and held beyond the limit without exceptions."""
         taken = zip(self.base, self.carried, self.posted, self.pending, strict=True)
         return Amounts(
@@ -155,6 +155,7 @@ class Accounts:
         relieved = [account for account in found.values() if account.exceptions != NOTHING]
         if relieved:
             load_grants(transaction, {account.key: account for account in relieved})
+            self.write(transaction, relieved)  # what has run out is written whatever the caller goes on to do
         return found
 
     @staticmethod

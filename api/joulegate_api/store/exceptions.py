@@ -20,6 +20,7 @@ from joulegate_api.store.balances import Account, Accounts, Key, StaleError
 from joulegate_api.store.budgets import Budgets
 from joulegate_api.store.database import Database
 from joulegate_api.store.entries import Transaction, Writer
+from joulegate_api.store.grants import Grant, use
 from joulegate_api.store.tables import exceptions, grants
 
 ATTEMPTS = 20
@@ -193,16 +194,20 @@ class Exceptions:
         return self._find(transaction.connection, exception_id)
 
     def _relieve(self, asked: BudgetException, account: Account) -> dict[str, Any]:
+        """Give more room to one account; what is beyond its limit already counts as used."""
         account.exceptions = account.exceptions.plus(asked.amount.known())
         account.changed = True
+        amount = asked.amount.known()
+        grant = Grant(asked.exception_id, account.key, asked.namespace, amount, NOTHING, asked.expires_at, None)
+        use([*account.grants, grant], account.beyond(), asked.namespace)
         return {
             "tenant": self._tenant,
             "exception_id": asked.exception_id,
             "budget": account.key.budget,
             "period_start": account.key.start,
             "namespace": asked.namespace,
-            **asked.amount.known().columns("granted"),
-            **NOTHING.columns("used"),
+            **grant.granted.columns("granted"),
+            **grant.used.columns("used"),
             "expires_at": asked.expires_at,
         }
 

@@ -101,6 +101,7 @@ def expire(transaction: Transaction, grant: Grant, now: datetime) -> Amounts:
 
 def write_grants(transaction: Transaction, own: Iterable[Grant]) -> None:
     """Write what changed."""
+    changed = [grant for grant in own if grant.changed]
     rows = [
         {
             "b_exception": grant.exception_id,
@@ -110,8 +111,7 @@ def write_grants(transaction: Transaction, own: Iterable[Grant]) -> None:
             **grant.used.columns("used"),
             "expired_at": grant.expired_at,
         }
-        for grant in own
-        if grant.changed
+        for grant in changed
     ]
     if rows:
         of = grants.c
@@ -122,3 +122,5 @@ def write_grants(transaction: Transaction, own: Iterable[Grant]) -> None:
             of.period_start == bindparam("b_start"),
         )
         transaction.connection.execute(statement, rows)
+    for grant in changed:
+        grant.changed = False

@@ -73,7 +73,12 @@ def repeated(request: HoldRequest, parts: list[Held], hold_id: str) -> Held | No
     """
     if request.extension:
         return next((part for part in parts if part.hold_id == hold_id), None)
-    return next((part for part in parts if part.state in LIVE and request.demand.within(part.demand)), None)
+    return next((part for part in parts if _answers(part, request)), None)
+
+
+def _answers(part: Held, request: HoldRequest) -> bool:
+    """Only allowances are repeated: a renewal that was held by force allowed nothing."""
+    return part.state in LIVE and part.verdict.allowed and request.demand.within(part.demand)
 
 
 def countable(planned: Plan, accounts: Mapping[Key, Account]) -> Plan:

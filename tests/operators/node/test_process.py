@@ -213,9 +213,9 @@ def test_f3_while_the_api_is_away_windows_wait_and_are_delivered_once(node: Node
     node.await_asked()
     for n in range(4):
         node.hold(f"uid-{n}", f"pod-{n}", "nvidia.com/gpu", GPUS[0])
-        time.sleep(0.5)
+        time.sleep(1.5)  # several readings, on a busy machine too
         node.release(f"uid-{n}", f"pod-{n}")
-        time.sleep(0.3)
+        time.sleep(0.5)
     node.stop()
     assert node.api.rows() == []
     node.api.status = 200
