@@ -21,10 +21,14 @@ objects: Final = Table(
     text("node", null=True),
     instant("seen_at"),
     instant("ended_at", null=True),
+    Column("demand", Json, nullable=True),
+    Column("is_pod", Boolean, nullable=False),
+    Column("terminating", Boolean, nullable=False),
+    whole("surge"),
     PrimaryKeyConstraint("tenant", "cluster", "uid"),
     Index(None, "tenant", "cluster", "root_uid"),
 )
-"""Objects of a cluster and the root that each belongs to; those with a node are pods."""
+"""Objects of a cluster and the root that each belongs to; ``surge`` pods more than it asks for may run for a while."""
 
 inventories: Final = Table(
     "inventories",
@@ -146,7 +150,12 @@ estimates: Final = Table(
     instant("period_start"),
     *amounts("posted", null=True),
     instant("posted_at"),
+    Column("quarters", Json, nullable=True),
+    *amounts("reversed"),
     instant("reversed_at", null=True),
     PrimaryKeyConstraint("tenant", "hold_id", "budget", "period_start"),
 )
-"""What was posted for time that no meter covered within the grace time, until its measurement comes."""
+"""What was posted for time that no meter covered within the grace time, until its measurement comes.
+
+``quarters`` says it by UTC quarter-hour: how long was not covered, and what was posted for it.
+"""
