@@ -15,7 +15,7 @@ OWN = {"joulegate", "joulegate_api", "joulegate_migrations", "joulegate_operator
 # The folders and files whose imports each extra must cover, beside the bare install.
 ROOMS = {
     "api": ("api/joulegate_api", "migrations/joulegate_migrations", "plugin/joulegate/signing.py"),
-    "cli": ("plugin/joulegate/cli",),
+    "cli": ("plugin/joulegate/cli", "plugin/joulegate/signing.py"),
     "node": ("operators/joulegate_operators",),
     "pipelines": ("plugin/joulegate/pipelines.py",),
 }

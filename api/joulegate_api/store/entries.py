@@ -17,7 +17,8 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, insert
 
-from joulegate.core.log import Entry, EntryType, envelope, leaf_hash
+from joulegate.core.log import Entry, EntryType, envelope
+from joulegate.core.merkle import leaf_hash
 from joulegate.core.periods import format_instant
 from joulegate_api.store.database import Database
 from joulegate_api.store.tables import entries

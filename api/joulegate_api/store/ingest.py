@@ -10,7 +10,8 @@ from sqlalchemy import insert, select, update
 
 from joulegate.core.budgets import Budget
 from joulegate.core.errors import ConflictError, InvalidInputError, UnavailableError
-from joulegate.core.log import EntryType, canonical, leaf_hash
+from joulegate.core.log import EntryType, canonical
+from joulegate.core.merkle import leaf_hash
 from joulegate_api.store import charging, postings, versions
 from joulegate_api.store.amounts import UNKNOWN, Amounts
 from joulegate_api.store.balances import Account, Accounts, Key, StaleError

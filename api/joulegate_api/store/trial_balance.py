@@ -10,7 +10,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, select
 
 from joulegate.core.errors import InvalidInputError
-from joulegate.core.log import Entry, EntryType, leaf_hash, read_entry
+from joulegate.core.log import Entry, EntryType, read_entry
+from joulegate.core.merkle import leaf_hash
 from joulegate.core.periods import parse_instant
 from joulegate_api.store.amounts import NOTHING, UNITS, Amounts
 from joulegate_api.store.balances import Key

@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from hashlib import sha256
 from typing import Any, Final
 
 from joulegate.core.errors import InvalidInputError
@@ -20,7 +19,6 @@ ENVELOPE_VERSION: Final = 1
 WHOLE_MAX: Final = 2**53 - 1
 """Largest whole number that every JSON reader reads exactly (RFC 8785, 3.2.2.3); quantities are decimal strings."""
 
-_LEAF: Final = b"\x00"
 _FIELDS: Final = (
     "at",
     "body",
@@ -118,11 +116,6 @@ def read_entry(data: bytes) -> Entry:
     if fields["version"] != ENVELOPE_VERSION or not isinstance(fields["body"], dict):
         raise InvalidInputError(f"is no entry of version {ENVELOPE_VERSION}")
     return Entry(**fields)
-
-
-def leaf_hash(data: bytes) -> bytes:
-    """The hash of a leaf of the Merkle tree: SHA-256 of 0x00 and the data (RFC 6962, section 2.1)."""
-    return sha256(_LEAF + data).digest()
 
 
 def _plain(value: object) -> object:

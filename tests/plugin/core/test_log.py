@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulegate.core.errors import InvalidInputError
-from joulegate.core.log import WHOLE_MAX, Entry, EntryType, canonical, envelope, leaf_hash, read_entry
+from joulegate.core.log import WHOLE_MAX, Entry, EntryType, canonical, envelope, read_entry
+from joulegate.core.merkle import leaf_hash
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.recursive(
