@@ -32,6 +32,9 @@ WRITERS: Final = frozenset({Role.MEMBER, Role.METER, Role.OPERATOR, Role.ADMIN})
 DECIDERS: Final = frozenset({Role.MEMBER, Role.OPERATOR, Role.ADMIN})
 OWNERS: Final = frozenset({Role.BUDGET_OWNER, Role.OPERATOR, Role.ADMIN})
 EDITORS: Final = frozenset({Role.EDITOR, Role.OPERATOR, Role.ADMIN})
+OPERATORS: Final = frozenset({Role.OPERATOR, Role.ADMIN})
+REQUESTERS: Final = frozenset({Role.MEMBER, Role.BUDGET_OWNER, Role.APPROVER, Role.OPERATOR, Role.ADMIN})
+APPROVERS: Final = frozenset({Role.APPROVER, Role.OPERATOR, Role.ADMIN})
 METERS: Final = frozenset({Role.METER})
 AUDITORS: Final = frozenset({Role.AUDITOR, Role.ADMIN})
 
@@ -62,6 +65,15 @@ ACCESS: Final[Mapping[tuple[str, str], Access]] = {
     ("GET", "/v1/budgets/{name}/balance"): Access(READERS),
     ("PUT", "/v1/budgets/{name}"): Access(OWNERS),
     ("DELETE", "/v1/budgets/{name}"): Access(OWNERS),
+    ("GET", "/v1/exceptions"): Access(READERS),
+    ("GET", "/v1/exceptions/{exception_id}"): Access(READERS),
+    ("POST", "/v1/exceptions"): Access(REQUESTERS),
+    ("POST", "/v1/exceptions/{exception_id}/approval"): Access(APPROVERS),
+    ("GET", "/v1/holds"): Access(READERS),
+    ("POST", "/v1/holds/{uid}/request"): Access(OPERATORS),
+    ("POST", "/v1/holds/{uid}/confirm"): Access(OPERATORS),
+    ("POST", "/v1/holds/{uid}/release"): Access(OPERATORS),
+    ("PUT", "/v1/inventories/{cluster}/{kind}"): Access(OPERATORS),
     ("GET", "/v1/factors"): Access(READERS),
     ("PUT", "/v1/factors"): Access(EDITORS),
     ("GET", "/v1/prices"): Access(READERS),

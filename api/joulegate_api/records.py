@@ -9,7 +9,7 @@ from datetime import datetime
 from hashlib import sha256
 from http import HTTPStatus
 from itertools import pairwise
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
@@ -24,7 +24,7 @@ from joulegate.wire import RecordBody, record_body, record_of, to_json
 from joulegate_api.auth import Principal
 from joulegate_api.bodies import Body, Raw
 from joulegate_api.context import Caller, Context, Parts, answer, takes
-from joulegate_api.store import PricedSlice, RecordFilters, StoredRecord
+from joulegate_api.store import HoldFilters, PricedSlice, RecordFilters, StoredRecord
 from joulegate_api.store.slices import footprint_of
 
 RECORD: Final = Body(RecordBody)
@@ -32,6 +32,8 @@ NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
 """The one label that every namespace has, by the API server's own hand."""
 
 router = APIRouter(tags=["records"])
+
+Filters = TypeVar("Filters", RecordFilters, HoldFilters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,7 @@ def _check_overlaps(device: DeviceUse, where: str) -> None:
                 raise InvalidInputError(f"intervals of {device.uuid} overlap", f"{where}.intervals")
 
 
-def visible(filters: RecordFilters, caller: Principal, parts: Context) -> RecordFilters:
+def visible(filters: Filters, caller: Principal, parts: Context) -> Filters:
     """The filters narrowed to what the caller may see; raises :class:`NotPermittedError` where that is nothing."""
     if caller.sees_everything:
         return filters

@@ -9,22 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Any, Final
 
-from joulegate.core.binding import Work, bind, in_scope
+from joulegate.core.binding import Work, bind
 from joulegate.core.budgets import Budget, Outcome, Reason, Verdict, WhenUndecidable
 from joulegate.core.errors import InvalidInputError, UnavailableError
 from joulegate.core.workloads import Demand, Unresolved, demand_of, kind_of_work
+from joulegate_api.admission.asking import Asked, hold_request, selected_by_labels
 from joulegate_api.admission.reading import Review
 from joulegate_api.context import Context
-from joulegate_api.forecasts import Forecast, forecast
+from joulegate_api.forecasts import Forecast
 from joulegate_api.logs import log
 from joulegate_api.records import NAMESPACE_LABEL
 from joulegate_api.settings import Unbudgeted
-from joulegate_api.store import HoldRequest, Place
+from joulegate_api.store import Place
 
-P90: Final = Fraction(9, 10)
 _CHANGING: Final = ("CREATE", "UPDATE")
 _SCALE: Final = "scale"
 _LONGEST: Final = 253
@@ -132,28 +131,18 @@ def _not_governed(review: Review, work: Work, parts: Context) -> Verdict | None:
 
 def _ask(review: Review, work: Work, demand: Demand, root: str, parts: Context) -> Decision:
     budgets = {budget.name: budget for budget in parts.store.budgets.list()}
-    unknown = _selected_by_labels(budgets, work)
-    if unknown is not None:
-        raise Unresolved(f"budget {unknown} selects namespaces by labels, which are not known here")
-    names = bind(budgets, work).names
-    if not names and parts.settings.unbudgeted is not Unbudgeted.ALLOW:
+    unbound = selected_by_labels(budgets, work) is None and not bind(budgets, work).names
+    if unbound and parts.settings.unbudgeted is not Unbudgeted.ALLOW:
         return Decision(Verdict(_UNBUDGETED[parts.settings.unbudgeted], Reason.NO_BUDGET), demand)
-    predicted = forecast(demand, work.namespace, parts.history.runs(), parts.settings)
-    quantile = max((budgets[name].hold_quantile for name in names), default=P90)
-    now = parts.now()
     name = _metadata(review.new).get("name")
-    request = HoldRequest(
+    asked = Asked(
         cluster=parts.settings.cluster,
         root_uid=root,
         resource=review.resource or _kind_of(review),
-        namespace=work.namespace,
         name=name if isinstance(name, str) and name else root,  # two objects without a name are not one
-        work=work,
-        demand=demand,
-        quote=predicted.quote(parts.store.rates.book(), parts.settings.site, now, quantile),
         subject=review.user,
-        requested_at=now,
     )
+    request, predicted = hold_request(asked, work, demand, budgets, parts)
     verdict = parts.store.ledger.decide(request, dry_run=review.dry_run)
     if not verdict.allowed:  # what was allowed is answered again word by word
         verdict = replace(verdict, detail=predicted.detail)
@@ -165,7 +154,7 @@ def _undecidable(cause: str, work: Work, parts: Context, without_budget: Reason)
     try:
         budgets = _budgets(parts)
         names = bind(budgets, work).names
-        by_labels = _selected_by_labels(budgets, work)
+        by_labels = selected_by_labels(budgets, work)
     except Exception as error:  # noqa: BLE001 -- see above
         log.error("budgets are not known", exc_info=error)
         return Verdict(Outcome.DENY, Reason.UNDECIDABLE, detail=cause)
@@ -183,17 +172,6 @@ def _budgets(parts: Context) -> Mapping[str, Budget]:
         return {budget.name: budget for budget in parts.store.budgets.list()}
     except UnavailableError:
         return parts.store.budgets.remembered().budgets
-
-
-def _selected_by_labels(budgets: Mapping[str, Budget], work: Work) -> str | None:
-    """A budget that may bind the work, by labels of its namespace that are not known here."""
-    for name in sorted(budgets):
-        scope = budgets[name].scope
-        if scope and any(rule.key not in work.namespace_labels for rule in scope.namespace_selector):
-            known = tuple(rule for rule in scope.namespace_selector if rule.key in work.namespace_labels)
-            if in_scope(replace(scope, namespace_selector=known), work):
-                return name
-    return None
 
 
 def _root_of(review: Review, work: Work) -> str:

@@ -22,6 +22,7 @@ from joulegate_api.store.database import Clock, Database
 from joulegate_api.store.devices import Device, Devices
 from joulegate_api.store.entries import Writer
 from joulegate_api.store.exceptions import BudgetException, Exceptions
+from joulegate_api.store.hold_reads import HoldFilters, HoldList, HoldRow
 from joulegate_api.store.holds import Held, HoldRequest, HoldState, Origin
 from joulegate_api.store.ingest import WindowBook
 from joulegate_api.store.inventories import Evidence, Inventories, Inventory, ObjectSeen, PodSeen
@@ -48,7 +49,9 @@ __all__ = [
     "Difference",
     "Evidence",
     "Held",
+    "HoldFilters",
     "HoldRequest",
+    "HoldRow",
     "HoldState",
     "Ingested",
     "Inventory",
@@ -83,6 +86,7 @@ class Store:
         self.records = Records(database, writer, accounts, self.budgets, self.rates, tenant)
         transitions = Transitions(database, writer, accounts, tenant)
         self.holds = HoldBook(database, transitions, tenant)
+        self.hold_list = HoldList(database, tenant)
         self.releases = Releases(database, transitions, tenant)
         self.inventories = Inventories(database, writer, transitions, self.releases, tenant)
         self.exceptions = Exceptions(database, writer, accounts, self.budgets, tenant)

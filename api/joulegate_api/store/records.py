@@ -129,7 +129,8 @@ class Records:
             query = query.where(tuple_(of.started_at, of.record_id) < tuple_(*stored_records.read_cursor(cursor)))
         found = self._select(query.order_by(of.started_at.desc(), of.record_id.desc()).limit(count + 1))
         page = found[:count]
-        return Page(page, stored_records.cursor_after(page[-1].record) if len(found) > count else None)
+        last = page[-1].record if len(found) > count else None
+        return Page(page, None if last is None else stored_records.cursor_after(last.started_at, last.record_id))
 
     def history(self, namespace: str | None = None, limit: int = LARGEST_PAGE) -> tuple[PastRun, ...]:
         """The newest finished, fully measured runs, for prediction."""

@@ -156,15 +156,15 @@ def _device_ns(stored: StoredRecord, uuid: str) -> int:
     return sum(part.gpu_ns for part in stored.slices if part.device_uuid == uuid)
 
 
-def cursor_after(record: EfficiencyRecord) -> str:
-    """The cursor of the page after this record."""
-    return base64.urlsafe_b64encode(f"{format_instant(record.started_at)} {record.record_id}".encode()).decode()
+def cursor_after(at: datetime, name: str) -> str:
+    """The cursor of the page after the row of this instant and id."""
+    return base64.urlsafe_b64encode(f"{format_instant(at)} {name}".encode()).decode()
 
 
 def read_cursor(cursor: str) -> tuple[datetime, str]:
     """Where a page begins; raises :class:`InvalidInputError` for what no page gave."""
     try:
-        at, _, record_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
-        return parse_instant(at, "cursor"), record_id
+        at, _, name = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
+        return parse_instant(at, "cursor"), name
     except (ValueError, binascii.Error, InvalidInputError) as error:
-        raise InvalidInputError("is not a cursor that a page of records gave", "cursor") from error
+        raise InvalidInputError("is not a cursor that a page gave", "cursor") from error

@@ -46,7 +46,7 @@ JsonObject = Mapping[str, Any]
 
 def budget_from_object(source: object) -> Budget:
     """Read a ``Budget`` object; what is unknown or wrong raises :class:`InvalidInputError`."""
-    whole = _fields(
+    whole = fields_of(
         source,
         "Budget",
         {"apiVersion", "kind", "metadata", "spec", "status"},
@@ -61,13 +61,13 @@ def budget_from_object(source: object) -> Budget:
     if not isinstance(metadata, Mapping):
         raise InvalidInputError("must be an object", "metadata")
     name = object_name(metadata.get("name"), "metadata.name")
-    spec = _fields(whole["spec"], "spec", _SPEC_FIELDS, {"period", "limits"})
+    spec = fields_of(whole["spec"], "spec", _SPEC_FIELDS, {"period", "limits"})
     parent = object_name(spec["parent"], "spec.parent") if spec.get("parent") is not None else None
     budget = Budget(
         name=name,
         parent=parent,
         period=_period(spec["period"]),
-        limits=_limits(spec["limits"]),
+        limits=limits_of(spec["limits"], "spec.limits"),
         scope=_scope(spec["scope"]) if spec.get("scope") is not None else None,
         selectable=_flag(spec, "selectable"),
         default=_flag(spec, "default"),
@@ -99,7 +99,7 @@ def budget_to_object(budget: Budget) -> dict[str, Any]:
     """Write a budget as the object that :func:`budget_from_object` reads back to the same value."""
     spec: dict[str, Any] = {
         "period": _period_object(budget.period),
-        "limits": _limits_object(budget.limits),
+        "limits": limits_object(budget.limits),
         "selectable": budget.selectable,
         "default": budget.default,
         "enforcement": budget.enforcement.value,
@@ -132,7 +132,8 @@ def object_name(value: object, field: str) -> str:
     return value
 
 
-def _fields(source: object, field: str, known: set[str], needed: set[str]) -> JsonObject:
+def fields_of(source: object, field: str, known: set[str], needed: set[str]) -> JsonObject:
+    """An object with only ``known`` fields and all of ``needed``; :class:`InvalidInputError` names the field."""
     if not isinstance(source, Mapping):
         raise InvalidInputError("must be an object", field)
     for key in source:
@@ -144,7 +145,8 @@ def _fields(source: object, field: str, known: set[str], needed: set[str]) -> Js
     return source
 
 
-def _text(value: object, field: str) -> str:
+def text_of(value: object, field: str) -> str:
+    """A string; raises :class:`InvalidInputError` naming ``field``."""
     if not isinstance(value, str):
         raise InvalidInputError(f"must be a string, not {type(value).__name__}", field)
     return value
@@ -166,23 +168,24 @@ def _choice(spec: JsonObject, key: str, choices: type[_Choice], default: _Choice
     raise InvalidInputError(f"{str(value)[:60]!r} is not one of {', '.join(choices)}", f"spec.{key}")
 
 
-def _strings(value: object, field: str, check: Callable[[str, str], str] = lambda text, _: text) -> tuple[str, ...]:
+def strings_of(value: object, field: str, check: Callable[[str, str], str] = lambda text, _: text) -> tuple[str, ...]:
+    """A list of strings, each checked by ``check(text, field)``; raises :class:`InvalidInputError`."""
     if not isinstance(value, list) or len(value) > _LONGEST_LIST:
         raise InvalidInputError(f"must be a list of at most {_LONGEST_LIST} strings", field)
-    return tuple(check(_text(item, f"{field}[{index}]"), f"{field}[{index}]") for index, item in enumerate(value))
+    return tuple(check(text_of(item, f"{field}[{index}]"), f"{field}[{index}]") for index, item in enumerate(value))
 
 
 def _period(source: object) -> PeriodRule:
     if isinstance(source, Mapping) and "start" in source:
-        span = _fields(source, "spec.period", {"start", "end"}, {"start", "end"})
+        span = fields_of(source, "spec.period", {"start", "end"}, {"start", "end"})
         start = parse_instant(span["start"], "spec.period.start")
         end = parse_instant(span["end"], "spec.period.end")
         if end <= start:
             raise InvalidInputError("must be after start", "spec.period.end")
         return FixedRule(Period(start, end))
-    rule = _fields(source, "spec.period", {"unit", "timezone", "start", "end"}, {"unit"})
+    rule = fields_of(source, "spec.period", {"unit", "timezone", "start", "end"}, {"unit"})
     unit = _choice({"period.unit": rule["unit"]}, "period.unit", CalendarUnit, CalendarUnit.MONTH)
-    timezone = _text(rule.get("timezone", "UTC"), "spec.period.timezone")
+    timezone = text_of(rule.get("timezone", "UTC"), "spec.period.timezone")
     zone_named(timezone, "spec.period.timezone")
     return CalendarRule(unit, timezone)
 
@@ -193,15 +196,16 @@ def _period_object(rule: PeriodRule) -> dict[str, str]:
     return {"unit": rule.unit.value, "timezone": rule.timezone}
 
 
-def _limits(source: object) -> Limits:
-    limits = _fields(source, "spec.limits", {"energyKwh", "carbonKg", "cost"}, set())
+def limits_of(source: object, where: str) -> Limits:
+    """Amounts as people write them, ``{energyKwh, carbonKg, cost: {amount, currency}}``; at least one of them."""
+    limits = fields_of(source, where, {"energyKwh", "carbonKg", "cost"}, set())
     energy, carbon, cost = (limits.get(key) for key in ("energyKwh", "carbonKg", "cost"))
     if energy is None and carbon is None and cost is None:
-        raise InvalidInputError("at least one of energyKwh, carbonKg and cost is required", "spec.limits")
-    micros, currency = _cost(cost) if cost is not None else (None, None)
+        raise InvalidInputError("at least one of energyKwh, carbonKg and cost is required", where)
+    micros, currency = _cost(cost, f"{where}.cost") if cost is not None else (None, None)
     return Limits(
-        energy_mj=_limit(energy, MJ_PER_KWH, "spec.limits.energyKwh") if energy is not None else None,
-        carbon_ug=_limit(carbon, UG_PER_KG, "spec.limits.carbonKg") if carbon is not None else None,
+        energy_mj=_limit(energy, MJ_PER_KWH, f"{where}.energyKwh") if energy is not None else None,
+        carbon_ug=_limit(carbon, UG_PER_KG, f"{where}.carbonKg") if carbon is not None else None,
         cost_micros=micros,
         currency=currency,
     )
@@ -213,18 +217,19 @@ def _limit(value: object, units_per_one: int, field: str) -> int:
     return parse_whole(value, units_per_one, field)
 
 
-def _cost(source: object) -> tuple[int, str]:
-    cost = _fields(source, "spec.limits.cost", {"amount", "currency"}, {"amount", "currency"})
-    currency = _text(cost["currency"], "spec.limits.cost.currency")
+def _cost(source: object, where: str) -> tuple[int, str]:
+    cost = fields_of(source, where, {"amount", "currency"}, {"amount", "currency"})
+    currency = text_of(cost["currency"], f"{where}.currency")
     if not _CURRENCY.fullmatch(currency):
         raise InvalidInputError(
             f"{currency[:60]!r} is not a currency code of ISO 4217, such as EUR",
-            "spec.limits.cost.currency",
+            f"{where}.currency",
         )
-    return _limit(cost["amount"], MICROS, "spec.limits.cost.amount"), currency
+    return _limit(cost["amount"], MICROS, f"{where}.amount"), currency
 
 
-def _limits_object(limits: Limits) -> dict[str, Any]:
+def limits_object(limits: Limits) -> dict[str, Any]:
+    """Write amounts as :func:`limits_of` reads them."""
     written: dict[str, Any] = {}
     if limits.energy_mj is not None:
         written["energyKwh"] = format_whole(limits.energy_mj, MJ_PER_KWH)
@@ -239,12 +244,12 @@ def _limits_object(limits: Limits) -> dict[str, Any]:
 
 
 def _scope(source: object) -> Scope:
-    scope = _fields(source, "spec.scope", {"namespaces", "namespaceSelector", "kinds"}, set())
+    scope = fields_of(source, "spec.scope", {"namespaces", "namespaceSelector", "kinds"}, set())
     namespaces, kinds = scope.get("namespaces"), scope.get("kinds")
     return Scope(
-        namespaces=_strings(namespaces, "spec.scope.namespaces", object_name) if namespaces is not None else None,
+        namespaces=strings_of(namespaces, "spec.scope.namespaces", object_name) if namespaces is not None else None,
         namespace_selector=_selector(scope.get("namespaceSelector") or {}),
-        kinds=_strings(kinds, "spec.scope.kinds", _kind) if kinds is not None else None,
+        kinds=strings_of(kinds, "spec.scope.kinds", _kind) if kinds is not None else None,
     )
 
 
@@ -256,12 +261,12 @@ def _kind(text: str, field: str) -> str:
 
 def _selector(source: object) -> tuple[LabelRule, ...]:
     where = "spec.scope.namespaceSelector"
-    selector = _fields(source, where, {"matchLabels", "matchExpressions"}, set())
+    selector = fields_of(source, where, {"matchLabels", "matchExpressions"}, set())
     labels, expressions = selector.get("matchLabels") or {}, selector.get("matchExpressions") or []
     if not isinstance(labels, Mapping) or not isinstance(expressions, list) or len(expressions) > _LONGEST_LIST:
         raise InvalidInputError("matchLabels must be an object and matchExpressions a list", where)
     exact = [
-        LabelRule(str(key), SelectorOperator.IN, (_text(value, f"{where}.matchLabels.{key}"),))
+        LabelRule(str(key), SelectorOperator.IN, (text_of(value, f"{where}.matchLabels.{key}"),))
         for key, value in labels.items()
     ]
     return (
@@ -271,15 +276,15 @@ def _selector(source: object) -> tuple[LabelRule, ...]:
 
 
 def _expression(source: object, where: str) -> LabelRule:
-    rule = _fields(source, where, {"key", "operator", "values"}, {"key", "operator"})
+    rule = fields_of(source, where, {"key", "operator", "values"}, {"key", "operator"})
     try:
         operator = SelectorOperator(rule["operator"])
     except ValueError:
         raise InvalidInputError(f"is not one of {', '.join(SelectorOperator)}", f"{where}.operator") from None
-    values = _strings(rule.get("values") or [], f"{where}.values")
+    values = strings_of(rule.get("values") or [], f"{where}.values")
     if bool(values) != (operator in (SelectorOperator.IN, SelectorOperator.NOT_IN)):
         raise InvalidInputError("values go with In and NotIn, and only with them", f"{where}.values")
-    return LabelRule(_text(rule["key"], f"{where}.key"), operator, values)
+    return LabelRule(text_of(rule["key"], f"{where}.key"), operator, values)
 
 
 def _scope_object(scope: Scope) -> dict[str, Any]:
@@ -303,7 +308,7 @@ def _scope_object(scope: Scope) -> dict[str, Any]:
 
 
 def _horizon(value: object) -> int:
-    horizon = parse_duration_ns(_text(value, "spec.horizon"), "spec.horizon")
+    horizon = parse_duration_ns(text_of(value, "spec.horizon"), "spec.horizon")
     if horizon == 0:
         raise InvalidInputError("must be more than nothing", "spec.horizon")
     return horizon
@@ -323,7 +328,7 @@ def _horizon_text(horizon_ns: int) -> str:
 
 
 def _quantile(value: object) -> Fraction:
-    millionths = parse_whole(_text(value, "spec.holdQuantile"), 10**6, "spec.holdQuantile")
+    millionths = parse_whole(text_of(value, "spec.holdQuantile"), 10**6, "spec.holdQuantile")
     if not 500_000 <= millionths <= 990_000:  # noqa: PLR2004 - a hold below the median is no hold, beyond 0.99 no history says
         raise InvalidInputError("must lie between 0.5 and 0.99", "spec.holdQuantile")
     return Fraction(millionths, 10**6)

@@ -1,0 +1,117 @@
+"""Lists of live objects from the operator: what they prove, and holds for work that runs without one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from joulegate.core.budgets import Budget
+from joulegate.core.errors import InvalidInputError
+from joulegate.core.workloads import Unresolved
+from joulegate.holds import InventoryBody, LabelBody, ObjectBody, demand_of
+from joulegate_api.admission.asking import Asked, hold_request
+from joulegate_api.bodies import Body, RawBatch
+from joulegate_api.context import Caller, Context, Parts, answer, takes
+from joulegate_api.holds import work_of
+from joulegate_api.store import Inventory, ObjectSeen, Origin, PodSeen
+
+INVENTORY: Final = Body(InventoryBody)
+
+router = APIRouter(tags=["inventories"])
+
+
+@router.put("/v1/inventories/{cluster}/{kind}", openapi_extra=takes(INVENTORY.reference))
+def put_inventory(cluster: str, kind: str, raw: RawBatch, parts: Parts, caller: Caller) -> JSONResponse:
+    """Take a list of one kind (`jobs`), conclude what it proves, and adopt what runs there without a hold.
+
+    The answer names uids of roots: `confirmed`, `expired`, `ended`, `adopted`; and in
+    `unadmitted` those without a hold that could not be adopted, with the reason.
+    """
+    body = INVENTORY.read(raw)
+    caller.require("*", cluster, None, parts.here)
+    _check(body)
+    seen = tuple(
+        ObjectSeen(
+            uid=found.uid,
+            owner_uid=found.owner_uid,
+            namespace=found.namespace,
+            name=found.name,
+            pods=tuple(PodSeen(pod.uid, pod.node, pod.ended_at) for pod in found.pods),
+        )
+        for found in body.objects
+    )
+    evidence = parts.store.inventories.put(Inventory(cluster, kind, body.begun_at, body.complete, seen))
+    left = _adopt(cluster, kind, body, evidence.unadmitted, parts, caller.name)
+    told = {
+        "confirmed": evidence.confirmed,
+        "expired": evidence.expired,
+        "ended": evidence.ended,
+        "adopted": [uid for uid in evidence.unadmitted if uid not in left],
+        "unadmitted": [{"uid": uid, "reason": reason} for uid, reason in sorted(left.items())],
+    }
+    return answer(told)
+
+
+def _check(body: InventoryBody) -> None:
+    """Every object stands once, and every pod; a pod that is itself the object is its own pod."""
+    objects: set[str] = set()
+    pods: set[str] = set()
+    for index, found in enumerate(body.objects):
+        places = [("uid", found.uid, objects)]
+        places += [(f"pods.{number}.uid", pod.uid, pods) for number, pod in enumerate(found.pods)]
+        for place, uid, seen in places:
+            if uid in seen:
+                raise InvalidInputError(f"{uid} stands twice", f"objects.{index}.{place}")
+            seen.add(uid)
+
+
+def _adopt(
+    cluster: str, kind: str, body: InventoryBody, uids: Sequence[str], parts: Context, principal: str
+) -> dict[str, str]:
+    """Hold for what runs without a hold, even beyond the limit; what is left, and why."""
+    if not uids:
+        return {}
+    objects = {found.uid: found for found in body.objects}
+    labels = {namespace.name: namespace.labels for namespace in body.namespaces}
+    budgets = {budget.name: budget for budget in parts.store.budgets.list()}
+    left: dict[str, str] = {}
+    for uid in uids:
+        try:
+            _adopt_one(cluster, kind, objects[uid], labels.get(objects[uid].namespace), budgets, parts, principal)
+        except (InvalidInputError, Unresolved) as error:
+            left[uid] = str(error)
+    return left
+
+
+def _adopt_one(
+    cluster: str,
+    kind: str,
+    found: ObjectBody,
+    labels: Sequence[LabelBody] | None,
+    budgets: Mapping[str, Budget],
+    parts: Context,
+    principal: str,
+) -> None:
+    demand = demand_of(found.demand) if found.demand is not None else None
+    if demand is None:
+        raise Unresolved("its demand is not known")
+    if not demand.groups:
+        raise Unresolved("it asks for no accelerator")
+    if demand.suspended:
+        raise Unresolved("it is suspended, and is decided when it starts")
+    if found.namespace in parts.settings.system_namespaces:
+        raise Unresolved("its namespace is the system's")
+    asked = Asked(
+        cluster=cluster,
+        root_uid=found.uid,
+        resource=kind,
+        name=found.name,
+        subject=principal,
+        origin=Origin.ADOPTED,
+        labels_known=labels is not None,
+    )
+    request, _ = hold_request(asked, work_of(demand, found.namespace, labels or ()), demand, budgets, parts)
+    parts.store.ledger.decide(request)

@@ -1,0 +1,131 @@
+"""The operator's part over HTTP: holds asked for, confirmed and released; lists as evidence; adoption."""
+
+from typing import Any
+
+import pytest
+
+from tests.api.running import Service, budget, job, review, verdict_of
+
+DEMAND: dict[str, Any] = {
+    "kind": "training",
+    "groups": [{"accelerators": "1", "gpu_model": "NVIDIA-A100-SXM4-80GB"}],
+    "model": "resnet",
+    "declared_ns": str(3_600 * 10**9),
+}
+HOUR_MJ = 400 * 3_600_000
+
+
+def asked(**more: Any) -> dict[str, Any]:
+    return {"resource": "jobs", "namespace": "vision", "name": "train", "demand": DEMAND} | more
+
+
+def listed(*objects: dict[str, Any], begun_at: str, complete: bool = True) -> dict[str, Any]:
+    return {"begun_at": begun_at, "complete": complete, "objects": list(objects)}
+
+
+def seen(uid: str = "uid-1", **more: Any) -> dict[str, Any]:
+    return {"uid": uid, "namespace": "vision", "name": "train"} | more
+
+
+def energy(service: Service, name: str = "vision") -> dict[str, str]:
+    found: dict[str, str] = service.get(f"/v1/budgets/{name}/balance").json()["energy"]
+    return found
+
+
+def now(service: Service) -> str:
+    found: str = service.get("/v1/budgets/vision/balance").json()["as_of"]
+    return found
+
+
+def test_a_hold_is_asked_for_confirmed_and_released(service: Service) -> None:
+    service.put("/v1/budgets/vision", budget())
+    made = service.post("/v1/holds/uid-1/request", asked(), by="operator")
+    assert (made.status_code, made.json()["allowed"], made.json()["reason"]) == (200, True, "WithinBudget")
+    assert energy(service)["pending"] == str(HOUR_MJ)
+    assert service.post("/v1/holds/uid-1/request", asked(), by="operator").json()["hold"] == made.json()["hold"]
+    confirmed = service.post("/v1/holds/uid-1/confirm", {}, by="operator").json()["holds"]
+    assert [(row["part"], row["state"], row["claims"][0]["held"]["mj"]) for row in confirmed] == [
+        (0, "confirmed", str(HOUR_MJ))
+    ]
+    released = service.post("/v1/holds/uid-1/release", {}, by="operator").json()["holds"]
+    assert released[0]["state"] in ("released", "closed")
+    assert energy(service)["pending"] == "0"
+
+
+def test_the_verdict_is_that_of_admission(service: Service) -> None:
+    service.put("/v1/budgets/vision", budget(limits={"energyKwh": "0.5"}))
+    held = verdict_of(service.post("/v1/admission/validate", review(job())))
+    again = service.post("/v1/holds/uid-1/request", asked(), by="operator").json()
+    assert {key: again[key] for key in held} == held
+    refused = service.post("/v1/holds/uid-2/request", asked(name="other"), by="operator")
+    assert (refused.status_code, refused.json()["allowed"]) == (200, False)
+    assert (refused.json()["budget"], refused.json()["fits"]) == ("vision", str(100 * 3_600_000))
+
+
+def test_a_list_confirms_expires_ends_and_adopts(service: Service) -> None:
+    service.put("/v1/budgets/vision", budget(limits={"energyKwh": "1"}))
+    for uid in ("uid-1", "uid-2"):
+        service.post(f"/v1/holds/{uid}/request", asked(name=uid), by="operator")
+    running = seen("uid-9", name="found", demand=DEMAND, pods=[{"uid": "pod-9", "node": "n1"}])
+    first = service.put(
+        "/v1/inventories/local/jobs", listed(seen("uid-1"), running, begun_at=now(service)), by="operator"
+    )
+    assert first.json() == {
+        "confirmed": ["uid-1"],
+        "expired": ["uid-2"],
+        "ended": [],
+        "adopted": ["uid-9"],
+        "unadmitted": [],
+    }
+    adopted = service.get("/v1/holds?root_uid=uid-9").json()["holds"][0]
+    assert (adopted["state"], adopted["origin"], adopted["verdict"]["reason"]) == ("confirmed", "adopted", "Adopted")
+    last = service.put("/v1/inventories/local/jobs", listed(begun_at=now(service)), by="operator").json()
+    assert last["ended"] == ["uid-1", "uid-9"]
+    assert energy(service)["pending"] == "0"
+
+
+def test_what_cannot_be_adopted_is_named_with_its_reason(sqlite_service: Service) -> None:
+    sqlite_service.put("/v1/budgets/vision", budget())
+    idle = DEMAND | {"groups": []}
+    objects = [seen("a"), seen("b", demand=idle), seen("c", demand=DEMAND | {"suspended": True})]
+    found = sqlite_service.put("/v1/inventories/local/jobs", listed(*objects, begun_at=now(sqlite_service))).json()
+    assert [row["uid"] for row in found["unadmitted"]] == ["a", "b", "c"]
+    assert found["adopted"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/v1/holds/nobody/confirm", {}, 404),
+        ("/v1/holds/nobody/release", {}, 404),
+        ("/v1/holds/nobody/release", {"ended_at": "2199-01-01T00:00:00Z"}, 422),
+        ("/v1/holds/uid-1/request", asked(origin="extended"), 422),
+        ("/v1/holds/uid-1/request", asked(extension="e1"), 422),
+        ("/v1/holds/nobody/request", asked(origin="extended", extension="e1"), 404),
+        ("/v1/holds/uid-1/request", asked(demand=DEMAND | {"groups": [{"accelerators": "1/0"}]}), 422),
+        ("/v1/holds/uid-1/request", asked(demand=DEMAND | {"groups": [{"accelerators": "0"}]}), 422),
+        ("/v1/holds/uid-1/request", asked(demand=DEMAND | {"kind": "fun"}), 422),
+        ("/v1/holds/uid-1/request", asked(sudo=True), 422),
+    ],
+)
+def test_what_breaks_a_rule_is_refused(sqlite_service: Service, path: str, body: dict[str, Any], status: int) -> None:
+    sqlite_service.put("/v1/budgets/vision", budget())
+    before = sqlite_service.fingerprint()
+    assert sqlite_service.post(path, body, by="operator").status_code == status
+    assert sqlite_service.fingerprint() == before
+
+
+def test_holds_are_listed_page_by_page_for_who_may_see_them(sqlite_service: Service) -> None:
+    sqlite_service.put("/v1/budgets/vision", budget())
+    for number in range(3):
+        sqlite_service.post(f"/v1/holds/uid-{number}/request", asked(name=f"job-{number}"))
+    sqlite_service.post("/v1/holds/secret/request", asked(namespace="secret", name="x"))
+    first = sqlite_service.get("/v1/holds?limit=2&namespace=vision").json()
+    rest = sqlite_service.get(f"/v1/holds?namespace=vision&limit=2&cursor={first['cursor']}").json()
+    assert [row["root_uid"] for row in first["holds"] + rest["holds"]] == ["uid-2", "uid-1", "uid-0"]
+    assert rest["cursor"] is None
+    own = sqlite_service.get("/v1/holds", by="vision-reader").json()["holds"]
+    assert {row["namespace"] for row in own} == {"vision"}
+    assert sqlite_service.get("/v1/holds?namespace=secret", by="vision-reader").status_code == 403
+    assert len(sqlite_service.get("/v1/holds?budget=vision").json()["holds"]) == 3
+    assert sqlite_service.get("/v1/holds?state=confirmed").json()["holds"] == []
