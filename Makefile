@@ -1,6 +1,6 @@
 # The few commands of Joulegate; README and .ci/run call these.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check cluster cluster-down pins clean
+.PHONY: help setup demo test test-fast check bench cluster cluster-down pins clean
 
 # Makes the environments: any CPython from 3.11 on with venv and ensurepip.
 PYTHON ?= python3
@@ -34,6 +34,9 @@ check: setup     ## format, lint, types, import contracts, migrations against mo
 		$(BIN)/python -m joulegate_migrations check "$$database"
 	@$(BIN)/python -m pytest -q tests/architecture
 
+bench: setup     ## measure against peers; writes bench/results and prints ratios
+	@$(BIN)/python -m bench $(LANES)
+
 cluster: setup   ## start a real control plane for tests and print its kubeconfig
 	@$(BIN)/python -m tests.cluster up
 
@@ -45,4 +48,4 @@ pins: setup      ## resolve the pins again; UPGRADE=--upgrade takes the newest t
 	@$(PYTHON) requirements/install.py
 
 clean:           ## remove the environments and what tools left behind
-	rm -rf .venv .venv-kfp build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-kfp .venv-bench build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -1,10 +1,11 @@
 """Makes the checkout's environments from the pins beside this file; run by `make setup`.
 
     python requirements/install.py            bring .venv and .venv-kfp up to date
+    python requirements/install.py --bench    the same for .venv-bench
     python requirements/install.py --resolve  write the pins again; --upgrade after it: newest ones
 
 `.venv` holds the services, the command and the development tools, `.venv-kfp` what an author of
-pipelines has. They are filled again only when the pins, the package's metadata or the interpreter
+pipelines has, `.venv-bench` the tools that `make bench` measures beside us. They are filled again only when the pins, the package's metadata or the interpreter
 changed. The network is asked for packages only, by the indexes and certificates that pip uses.
 """
 
@@ -16,17 +17,19 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 OLDEST_PYTHON = "3.11"
 PINS = Path(__file__).resolve().parent
 ROOT = PINS.parent
 STAMP = "joulegate-pins"
-ENVIRONMENTS = {"services": ROOT / ".venv", "kfp": ROOT / ".venv-kfp"}
+ENVIRONMENTS = {"services": ROOT / ".venv", "kfp": ROOT / ".venv-kfp", "bench": ROOT / ".venv-bench"}
+USUAL = ("services", "kfp")
 RESOLVED = {
     "services": ("--extra", "cli", "--extra", "api", "--extra", "node", "--group", "dev"),
-    "kfp": ("--extra", "pipelines", "--group", "kfp"),
+    "kfp": ("--extra", "pipelines", "--extra", "codecarbon", "--group", "kfp"),
+    "bench": ("--group", "bench"),
     "tools": ("--no-deps", "--group", "tools"),
 }
 
@@ -132,9 +135,9 @@ def resolve(*, upgrade: bool) -> None:
         run(command + ["--upgrade"] * upgrade, settings)
 
 
-def bring_up_to_date() -> None:
-    """Makes what is missing or stale and says so; silent when nothing is."""
-    stale = [name for name in ENVIRONMENTS if not is_current(name)]
+def bring_up_to_date(names: Sequence[str]) -> None:
+    """Makes what is missing or stale of these and says so; silent when nothing is."""
+    stale = [name for name in names if not is_current(name)]
     if not stale:
         return
     begun = time.monotonic()
@@ -153,7 +156,7 @@ def main(arguments: list[str]) -> None:
         if "--resolve" in arguments:
             resolve(upgrade="--upgrade" in arguments)
         else:
-            bring_up_to_date()
+            bring_up_to_date(("bench",) if "--bench" in arguments else USUAL)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 
 from joulegate.core.errors import InvalidInputError
 from joulegate.core.footprint import GridIntensity, Price, Reference, Site
-from joulegate.wire import FactorsBody, IntensityBody, PriceBody, PricesBody, SiteBody, SitesBody
+from joulegate.rates import FactorsBody, IntensityBody, PriceBody, PricesBody, SiteBody, SitesBody
 from joulegate_api.bodies import Body, Raw
 from joulegate_api.context import Caller, Parts, answer, takes
 from joulegate_api.store import PutRates

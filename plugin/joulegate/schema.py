@@ -157,3 +157,7 @@ Identity = Annotated[str, Text(128, r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
 Currency = Annotated[str, Text(3, "^[A-Z]{3}$")]
 """A code of ISO 4217."""
 Flags = Annotated[tuple[Word, ...], Items(32)]
+Ns = Annotated[int, Quantity(0, 10**18)]
+"""A length of time: at most 31 years."""
+Ratio = Annotated[str, Text(64, r"^-?[0-9]+(\.[0-9]+|/[1-9][0-9]*)?$")]
+"""An exact number as text: whole, decimal, or a fraction."""

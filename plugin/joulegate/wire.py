@@ -9,44 +9,50 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 from fractions import Fraction
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
-from joulegate.core.footprint import EmissionBasis, PriceRule
+from joulegate.core.encoding import later
 from joulegate.core.metering import Boundary, Method, Uncertainty
 from joulegate.core.periods import format_instant
 from joulegate.core.records import (
+    LATER,
+    CrossCheck,
     DeviceUse,
     EfficiencyRecord,
     HostEnergy,
     Interval,
     Kind,
+    Measuring,
+    Opinion,
     Quality,
     Run,
     RunOutcome,
     Source,
     WorkDone,
 )
+from joulegate.core.sensors import Calibration
 from joulegate.core.units import Energy
 from joulegate.schema import (
     STRICT,
     Count,
-    Currency,
     Flags,
     Identity,
     Items,
     Line,
     Mj,
     Moment,
+    Ns,
     Number,
-    Quantity,
+    Ratio,
     Text,
-    Validity,
     Word,
 )
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,26 @@ class IntervalBody:
 
 
 @dataclass(frozen=True, slots=True)
+class CrossCheckBody:
+    """The integral of power over the counter's difference, and for how long both were read."""
+
+    __pydantic_config__ = STRICT
+    integral_over_counter: Annotated[float, Number(0)]
+    compared_ns: Ns
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationBody:
+    """Reading = ``gain`` x true + ``offset_mw``, and who found that when."""
+
+    __pydantic_config__ = STRICT
+    gain: Ratio
+    offset_mw: Ratio
+    by: Line
+    on: Line
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceBody:
     """One accelerator and its intervals."""
 
@@ -101,6 +127,8 @@ class DeviceBody:
     uuid: Identity
     model: Line
     intervals: Annotated[tuple[IntervalBody, ...], Items(10_000)]
+    cross_check: CrossCheckBody | None = field(default=None, metadata=LATER)
+    calibration: CalibrationBody | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +167,29 @@ class QualityBody:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuringBody:
+    """What measuring cost the run."""
+
+    __pydantic_config__ = STRICT
+    readings: Annotated[int, Count()]
+    failures: Annotated[int, Count()]
+    cpu_ns: Ns
+    longest_ns: Ns
+
+
+@dataclass(frozen=True, slots=True)
+class OpinionBody:
+    """What another tool says of the same run, never charged; null is not measured."""
+
+    __pydantic_config__ = STRICT
+    tool: Line
+    accelerator_mj: Mj | None
+    host_mj: Mj | None
+    duration_ns: Ns
+    reason: Annotated[str, Text(253, r"^[^\x00-\x1f\x7f-\x9f]*$")] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RecordBody:
     """``POST /v1/records``: one EfficiencyRecord. Prices and factors never come from the sender."""
 
@@ -157,88 +208,8 @@ class RecordBody:
     variant: Line | None = None
     work: Annotated[tuple[WorkBody, ...], Items()] = ()
     quality: Annotated[tuple[QualityBody, ...], Items()] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceBody:
-    """Where a row comes from; nothing is taken without it."""
-
-    __pydantic_config__ = STRICT
-    dataset: Line
-    version: Line
-    publisher: Line
-    licence: Line
-    source: Annotated[str, Text(1_000)]
-
-
-@dataclass(frozen=True, slots=True)
-class IntensityBody:
-    """Carbon intensity of a grid zone between two instants."""
-
-    __pydantic_config__ = STRICT
-    zone: Line
-    valid_from: Validity
-    valid_to: Validity
-    ug_per_kwh: Annotated[int, Quantity(0, 10**10)]
-    basis: EmissionBasis
-    boundary: Word
-    mix: Word
-    signal: Word
-    gwp: Word
-    reference: ReferenceBody
-
-
-@dataclass(frozen=True, slots=True)
-class PriceBody:
-    """Micros of a currency for a GPU-hour or for a kWh, between two instants."""
-
-    __pydantic_config__ = STRICT
-    rule: PriceRule
-    currency: Currency
-    micros_per_unit: Annotated[int, Quantity(0, 10**12)]
-    valid_from: Validity
-    valid_to: Validity
-    reference: ReferenceBody
-    gpu_model: Line | None = None
-    zone: Line | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SiteBody:
-    """A place with its grid zone and its power usage effectiveness (millionths, 1 or more)."""
-
-    __pydantic_config__ = STRICT
-    name: Line
-    zone: Line
-    pue_ppm: Annotated[int, Count(1_000_000, 10_000_000)]
-    pue_category: Word
-    valid_from: Validity
-    valid_to: Validity
-    reference: ReferenceBody
-
-
-@dataclass(frozen=True, slots=True)
-class FactorsBody:
-    """``PUT /v1/factors``: a dated set, added as a whole."""
-
-    __pydantic_config__ = STRICT
-    rows: Annotated[tuple[IntensityBody, ...], Items(10_000)]
-
-
-@dataclass(frozen=True, slots=True)
-class PricesBody:
-    """``PUT /v1/prices``: a dated set, added as a whole."""
-
-    __pydantic_config__ = STRICT
-    rows: Annotated[tuple[PriceBody, ...], Items(10_000)]
-
-
-@dataclass(frozen=True, slots=True)
-class SitesBody:
-    """``PUT /v1/sites``: a dated set, added as a whole."""
-
-    __pydantic_config__ = STRICT
-    rows: Annotated[tuple[SiteBody, ...], Items(10_000)]
+    measuring: MeasuringBody | None = field(default=None, metadata=LATER)
+    opinions: Annotated[tuple[OpinionBody, ...], Items(16)] = field(default=(), metadata=LATER)
 
 
 _NAME_OF_QUANTITY: Final = re.compile(r"(.*_)?(mj|mw|ug|micros|ns)(_per_[a-z]+)?")
@@ -248,10 +219,12 @@ def to_json(value: object) -> Any:  # noqa: ANN401, PLR0911 -- JSON; one line a 
     """Any value as JSON.
 
     Quantities, known by the unit at the end of their name, are decimal strings;
-    instants are RFC 3339 with ``Z``.
+    instants are RFC 3339 with ``Z``. Fields that came later are left out while they say nothing.
     """
     if is_dataclass(value) and not isinstance(value, type):
-        return {part.name: _field(part.name, getattr(value, part.name)) for part in fields(value)}
+        absent = {name for name, default in later(type(value)).items() if getattr(value, name) == default}
+        parts = (part.name for part in fields(value) if part.name not in absent)
+        return {name: _field(name, getattr(value, name)) for name in parts}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, datetime):
@@ -276,7 +249,7 @@ def record_body(record: EfficiencyRecord) -> dict[str, Any]:
     body: dict[str, Any] = to_json(
         RecordBody(
             record_id=record.record_id,
-            run=RunBody(**{part.name: getattr(record.run, part.name) for part in fields(Run)}),
+            run=RunBody(**_same(record.run)),
             kind=record.kind,
             started_at=record.started_at,
             ended_at=record.ended_at,
@@ -289,6 +262,11 @@ def record_body(record: EfficiencyRecord) -> dict[str, Any]:
             variant=record.variant,
             work=tuple(_work_body(work) for work in record.work),
             quality=tuple(QualityBody(q.name, q.value, q.n, q.higher_is_better) for q in record.quality),
+            measuring=_as(MeasuringBody, record.measuring),
+            opinions=tuple(
+                OpinionBody(o.tool, _mj(o.accelerator), _mj(o.host), o.duration_ns, o.reason or None)
+                for o in record.opinions
+            ),
         )
     )
     return body
@@ -298,7 +276,7 @@ def record_of(body: RecordBody) -> EfficiencyRecord:
     """The record of a body that was read."""
     return EfficiencyRecord(
         record_id=body.record_id,
-        run=Run(**{part.name: getattr(body.run, part.name) for part in fields(RunBody)}),
+        run=Run(**_same(body.run)),
         kind=body.kind,
         model=body.model,
         variant=body.variant,
@@ -311,6 +289,11 @@ def record_of(body: RecordBody) -> EfficiencyRecord:
         software=body.software,
         work=tuple(_work_of(work) for work in body.work),
         quality=tuple(Quality(q.name, q.value, q.n, q.higher_is_better) for q in body.quality),
+        measuring=_as(Measuring, body.measuring),
+        opinions=tuple(
+            Opinion(o.tool, _energy(o.accelerator_mj), _energy(o.host_mj), o.duration_ns, o.reason or "")
+            for o in body.opinions
+        ),
     )
 
 
@@ -326,11 +309,13 @@ def _device_body(device: DeviceUse) -> DeviceBody:
                 method=i.method,
                 boundary=i.boundary,
                 coverage=i.coverage,
-                uncertainty=_uncertainty_body(i.uncertainty),
+                uncertainty=_as(UncertaintyBody, i.uncertainty),
                 flags=i.flags,
             )
             for i in device.intervals
         ),
+        _as(CrossCheckBody, device.cross_check),
+        _calibration_body(device.calibration),
     )
 
 
@@ -346,11 +331,13 @@ def _device_of(body: DeviceBody) -> DeviceUse:
                 method=i.method,
                 boundary=i.boundary,
                 coverage=i.coverage,
-                uncertainty=_uncertainty_of(i.uncertainty),
+                uncertainty=_as(Uncertainty, i.uncertainty),
                 flags=i.flags,
             )
             for i in body.intervals
         ),
+        _as(CrossCheck, body.cross_check),
+        _calibration_of(body.calibration),
     )
 
 
@@ -363,7 +350,7 @@ def _work_body(w: WorkDone) -> WorkBody:
         w.start,
         w.end,
         _mj(w.energy),
-        _uncertainty_body(w.uncertainty),
+        _as(UncertaintyBody, w.uncertainty),
     )
 
 
@@ -376,16 +363,27 @@ def _work_of(w: WorkBody) -> WorkDone:
         w.start,
         w.end,
         _energy(w.energy_mj),
-        _uncertainty_of(w.uncertainty),
+        _as(Uncertainty, w.uncertainty),
     )
 
 
-def _uncertainty_body(value: Uncertainty | None) -> UncertaintyBody | None:
-    return None if value is None else UncertaintyBody(**{p.name: getattr(value, p.name) for p in fields(Uncertainty)})
+def _calibration_body(known: Calibration | None) -> CalibrationBody | None:
+    return None if known is None else CalibrationBody(str(known.gain), str(known.offset_mw), known.by, known.on)
 
 
-def _uncertainty_of(body: UncertaintyBody | None) -> Uncertainty | None:
-    return None if body is None else Uncertainty(**{p.name: getattr(body, p.name) for p in fields(UncertaintyBody)})
+def _calibration_of(body: CalibrationBody | None) -> Calibration | None:
+    if body is None:
+        return None
+    return Calibration(Fraction(body.gain), Fraction(body.offset_mw), body.by, body.on)
+
+
+def _as(kind: type[Value], value: object) -> Value | None:
+    """The same fields as another dataclass; None stays None."""
+    return None if value is None else kind(**_same(value))
+
+
+def _same(value: Any) -> dict[str, Any]:  # noqa: ANN401 -- a domain value, or a body with the same fields
+    return {part.name: getattr(value, part.name) for part in fields(value)}
 
 
 def _mj(energy: Energy | None) -> int | None:

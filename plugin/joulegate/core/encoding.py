@@ -4,7 +4,9 @@
 Quantities are decimal strings under a key that ends in their unit; an
 :class:`~joulegate.core.units.Energy` in the field ``energy`` is written
 ``energy_mj``. Fractions of numbers are strings too, because the log knows no
-floats. What was written is read back to an equal value.
+floats. What was written is read back to an equal value. A field with the mark
+``later`` in its metadata is left out while it is at its default, so that a value
+reads and hashes as it did before the field was there.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ def encode(value: object) -> Any:  # noqa: PLR0911 -- one line a type
     if value is None or kind is str or kind is bool or kind is int:
         return value
     if is_dataclass(kind):
-        return dict(_pair(name, part, getattr(value, name)) for name, part in _kinds(kind))
+        absent = {name for name, default in later(kind).items() if getattr(value, name) == default}
+        return dict(_pair(name, part, getattr(value, name)) for name, part in _kinds(kind) if name not in absent)
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, datetime):
@@ -59,6 +62,12 @@ def decode(kind: type[Value], data: Any) -> Value:
     except (KeyError, TypeError, ValueError, StopIteration) as error:
         raise InvalidInputError(f"is not what was written of a {kind.__name__}: {error!r}") from error
     return value
+
+
+@cache
+def later(kind: type) -> Mapping[str, object]:
+    """The fields of a dataclass that came later, with the default that stands for their absence."""
+    return {part.name: part.default for part in fields(kind) if part.metadata.get("later")}
 
 
 def _pair(name: str, kind: Any, value: Any) -> tuple[str, Any]:
@@ -90,7 +99,8 @@ def _decode(kind: Any, data: Any) -> Any:  # noqa: PLR0911 -- one line a type
     if get_origin(kind) in (Union, UnionType):  # of dataclasses: the one that has these fields
         kind = next(part for part in get_args(kind) if {name for name, _ in _kinds(part)} == set(data))
     if is_dataclass(kind) and isinstance(kind, type):
-        return kind(**{name: _field(name, part, data) for name, part in _kinds(kind)})
+        known = ((name, part) for name, part in _kinds(kind) if name not in later(kind) or _key(name, part) in data)
+        return kind(**{name: _field(name, part, data) for name, part in known})
     if kind is datetime:
         return parse_instant(data, "instant")
     if isinstance(kind, type) and issubclass(kind, Enum | int | float | Fraction) and kind is not bool:
@@ -103,9 +113,12 @@ def _decode(kind: Any, data: Any) -> Any:  # noqa: PLR0911 -- one line a type
     return data
 
 
+def _key(name: str, kind: Any) -> str:
+    return name + _SUFFIX.get(kind, "")
+
+
 def _field(name: str, kind: Any, data: Mapping[str, Any]) -> Any:
-    suffix = _SUFFIX.get(kind)
-    if suffix is None:
-        return _decode(kind, data[name])
-    written = data[name + suffix]
+    written = data[_key(name, kind)]
+    if kind not in _SUFFIX:
+        return _decode(kind, written)
     return None if written is None else kind(int(written))

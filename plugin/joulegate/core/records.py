@@ -6,9 +6,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
+from types import MappingProxyType
+from typing import Any, Final
 
 from joulegate.core.metering import Boundary, Method, Uncertainty
+from joulegate.core.sensors import Calibration
 from joulegate.core.units import Energy
+
+LATER: Final[MappingProxyType[Any, Any]] = MappingProxyType({"later": True})
+"""Marks a field that came after the first version: left out while it is at its default.
+
+So what was written, hashed and signed before stays what it was, and is read as if the field had been there.
+"""
 
 
 class Kind(StrEnum):
@@ -67,12 +76,22 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class CrossCheck:
+    """The integral of power over the counter's difference, where both were read, and for how long; 1 is agreement."""
+
+    integral_over_counter: float
+    compared_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceUse:
-    """One accelerator and its intervals."""
+    """One accelerator and its intervals, how its two readings agree, and who calibrated it."""
 
     uuid: str
     model: str
     intervals: tuple[Interval, ...]
+    cross_check: CrossCheck | None = field(default=None, metadata=LATER)
+    calibration: Calibration | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +132,31 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True)
+class Measuring:
+    """What measuring cost the run: readings taken and failed, processor time of the threads, the longest reading."""
+
+    readings: int
+    failures: int
+    cpu_ns: int
+    longest_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What another tool says of the same run: shown beside ours, never charged, never added.
+
+    ``accelerator`` and ``host`` are two boundaries, as ours are; None is not
+    measured, and ``reason`` says why. The window is the tool's own, so its length is kept.
+    """
+
+    tool: str
+    accelerator: Energy | None
+    host: Energy | None
+    duration_ns: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class EfficiencyRecord:
     """One run: what it drew, what it did, how well, and what measured it."""
 
@@ -130,6 +174,8 @@ class EfficiencyRecord:
     software: str
     work: tuple[WorkDone, ...] = ()
     quality: tuple[Quality, ...] = field(default=())
+    measuring: Measuring | None = field(default=None, metadata=LATER)
+    opinions: tuple[Opinion, ...] = field(default=(), metadata=LATER)
 
     def energy(self) -> Energy | None:
         """Energy of all devices; None where one interval was not measured, or there is none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
@@ -89,3 +89,20 @@ def test_values_of_the_domain_are_read_back_equal(value: Any) -> None:
 def test_what_was_not_written_so_is_refused(data: Any) -> None:
     with pytest.raises(InvalidInputError):
         decode(Verdict, data)
+
+
+@dataclass(frozen=True)
+class Grown:
+    name: str
+    energy: Energy | None = field(default=None, metadata={"later": True})
+    notes: tuple[str, ...] = field(default=(), metadata={"later": True})
+
+
+@pytest.mark.parametrize("value", [Grown("a"), Grown("a", Energy(5)), Grown("a", None, ("b",))])
+def test_a_field_that_came_later_is_written_only_where_it_says_something(value: Grown) -> None:
+    assert decode(Grown, encode(value)) == value
+
+
+def test_what_was_written_before_a_field_existed_is_read_and_written_the_same() -> None:
+    assert decode(Grown, {"name": "a"}) == Grown("a")
+    assert encode(Grown("a")) == {"name": "a"}

@@ -1,0 +1,91 @@
+"""Bodies of the HTTP API, version 1: dated intensities, prices and sites. Standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from joulegate.core.footprint import EmissionBasis, PriceRule
+from joulegate.schema import STRICT, Count, Currency, Items, Line, Quantity, Text, Validity, Word
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceBody:
+    """Where a row comes from; nothing is taken without it."""
+
+    __pydantic_config__ = STRICT
+    dataset: Line
+    version: Line
+    publisher: Line
+    licence: Line
+    source: Annotated[str, Text(1_000)]
+
+
+@dataclass(frozen=True, slots=True)
+class IntensityBody:
+    """Carbon intensity of a grid zone between two instants."""
+
+    __pydantic_config__ = STRICT
+    zone: Line
+    valid_from: Validity
+    valid_to: Validity
+    ug_per_kwh: Annotated[int, Quantity(0, 10**10)]
+    basis: EmissionBasis
+    boundary: Word
+    mix: Word
+    signal: Word
+    gwp: Word
+    reference: ReferenceBody
+
+
+@dataclass(frozen=True, slots=True)
+class PriceBody:
+    """Micros of a currency for a GPU-hour or for a kWh, between two instants."""
+
+    __pydantic_config__ = STRICT
+    rule: PriceRule
+    currency: Currency
+    micros_per_unit: Annotated[int, Quantity(0, 10**12)]
+    valid_from: Validity
+    valid_to: Validity
+    reference: ReferenceBody
+    gpu_model: Line | None = None
+    zone: Line | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SiteBody:
+    """A place with its grid zone and its power usage effectiveness (millionths, 1 or more)."""
+
+    __pydantic_config__ = STRICT
+    name: Line
+    zone: Line
+    pue_ppm: Annotated[int, Count(1_000_000, 10_000_000)]
+    pue_category: Word
+    valid_from: Validity
+    valid_to: Validity
+    reference: ReferenceBody
+
+
+@dataclass(frozen=True, slots=True)
+class FactorsBody:
+    """``PUT /v1/factors``: a dated set, added as a whole."""
+
+    __pydantic_config__ = STRICT
+    rows: Annotated[tuple[IntensityBody, ...], Items(10_000)]
+
+
+@dataclass(frozen=True, slots=True)
+class PricesBody:
+    """``PUT /v1/prices``: a dated set, added as a whole."""
+
+    __pydantic_config__ = STRICT
+    rows: Annotated[tuple[PriceBody, ...], Items(10_000)]
+
+
+@dataclass(frozen=True, slots=True)
+class SitesBody:
+    """``PUT /v1/sites``: a dated set, added as a whole."""
+
+    __pydantic_config__ = STRICT
+    rows: Annotated[tuple[SiteBody, ...], Items(10_000)]
