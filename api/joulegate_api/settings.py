@@ -66,6 +66,22 @@ class Settings(BaseSettings):
         ("kube-system", "kube-public", "kube-node-lease", "joulegate-system"),
         description="Namespaces, between commas, that are never governed.",
     )
+    kube_api: str = Field(
+        "",
+        pattern=r"^(|in-cluster|https?://[^\s/]+)$",
+        description="The cluster's API: `in-cluster`, its address, or empty where there is no cluster.",
+    )
+    kube_ca_file: Path | None = Field(None, description="Authority that signed the certificate of the cluster's API.")
+    kube_token_file: Path | None = Field(None, description="Token for the cluster's API; read anew for each question.")
+    kube_certificate_file: Path | None = Field(None, description="Certificate for the cluster's API.")
+    kube_key_file: Path | None = Field(None, description="Key of that certificate, where it is not in the same file.")
+    kube_audience: str = Field(
+        "joulegate", min_length=1, description="Audience that tokens of the cluster have to be made for."
+    )
+    meter_accounts: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("system:serviceaccount:joulegate-system:joulegate-node",),
+        description="Users of the cluster, between commas, whose tokens speak for the node that they are bound to.",
+    )
     concurrency: int = Field(320, ge=1, le=2_000, description="Requests that are worked on at once.")
 
     @field_validator("default_duration")
@@ -79,7 +95,7 @@ class Settings(BaseSettings):
             raise ValueError("must be more than nothing")
         return text
 
-    @field_validator("controllers", "system_namespaces", mode="before")
+    @field_validator("controllers", "system_namespaces", "meter_accounts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
