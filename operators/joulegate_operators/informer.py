@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -24,8 +25,16 @@ class Informer(Generic[Kept]):
     after an error with growing pauses. Until then what was known stays.
     """
 
-    def __init__(self, name: str, call: Call, keep: Callable[[Json], Kept | None], **options: Any) -> None:  # noqa: ANN401
-        """``options`` go with every list and watch (a field selector)."""
+    def __init__(
+        self,
+        name: str,
+        call: Call,
+        keep: Callable[[Json], Kept | None],
+        changed: threading.Event | None = None,
+        **options: Any,  # noqa: ANN401 -- options of the client
+    ) -> None:
+        """``changed`` may be shared by several; ``options`` go with every list and watch (a field selector)."""
+        self._name = name
         self._call = call
         self._keep = keep
         self._options = options
@@ -34,7 +43,7 @@ class Informer(Generic[Kept]):
         self._stop = threading.Event()
         self.synced = threading.Event()
         """Set once a whole list has been taken."""
-        self.changed = threading.Event()
+        self.changed = changed or threading.Event()
         """Set whenever what is known may have changed; whoever waits for it clears it before looking."""
         self.error: str | None = None
         self.heard = time.monotonic()
@@ -76,7 +85,7 @@ class Informer(Generic[Kept]):
         while True:
             page = listed(self._call, **self._options, **options)
             for item in page.get("items") or ():
-                kept = self._keep(item)
+                kept = self._read(item)
                 if kept is not None:
                     found[item["metadata"]["uid"]] = kept
             follow = page["metadata"].get("continue")
@@ -102,13 +111,22 @@ class Informer(Generic[Kept]):
         return version
 
     def _take(self, kind: str, item: Json) -> None:
-        kept = None if kind == "DELETED" else self._keep(item)
+        kept = None if kind == "DELETED" else self._read(item)
         with self._lock:
             if kept is None:
                 self._objects.pop(item["metadata"]["uid"], None)
             else:
                 self._objects[item["metadata"]["uid"]] = kept
         self.changed.set()
+
+    def _read(self, item: Json) -> Kept | None:
+        """What is kept of an object; one that cannot be read is told and left out, and the rest go on."""
+        try:
+            return self._keep(item)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            name = item["metadata"].get("name")
+            sys.stderr.write(f"joulegate: one of {self._name}, {name}, cannot be read: {error!r}\n")
+            return None
 
     def _hear(self) -> None:
         self.error = None

@@ -7,20 +7,33 @@ import random
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 from types import FrameType
-from typing import Final
+from typing import Final, Protocol
 
 from joulegate.client import Client
 from joulegate.core.errors import JoulegateError
 from joulegate_operators.budgets import Budgets
+from joulegate_operators.kinds import Kind
 from joulegate_operators.kube import connect
+from joulegate_operators.rates import Rates
 from joulegate_operators.settings import Settings
 
 _LONGEST_PAUSE_S: Final = 30.0
 _GATHER_S: Final = 0.2
 """Changes come in bursts; those of this long are one pass."""
+
+
+class Reconciler(Protocol):
+    """Brings what it is for to where it should be, by what stands in the cluster now."""
+
+    @property
+    def kinds(self) -> Sequence[Kind]:
+        """The kinds whose objects it looks at."""
+
+    def reconcile(self, api: Client, now: datetime) -> None:
+        """One pass; raises :class:`JoulegateError`, and what was done until then stands."""
 
 
 class Operator:
@@ -30,31 +43,46 @@ class Operator:
         """Know the cluster; raises :class:`UnavailableError` where no way to it is configured."""
         self._settings = settings
         self._stop = threading.Event()
-        self.budgets = Budgets(connect(settings.kubeconfig), partial(Client.from_home, settings.environment))
+        self._changed = threading.Event()
+        kube = connect(settings.kubeconfig)
+        # Rates first: a budget's charges are priced by what is in force.
+        self._reconcilers: Sequence[Reconciler] = (Rates(kube, self._changed), Budgets(kube, self._changed))
 
     def run(self) -> None:
         """Work until :meth:`stop`. A pass that fails is told and tried again, with growing pauses."""
-        changed = self.budgets.informer.changed
-        self.budgets.informer.start()
+        informers = [kind.informer for each in self._reconcilers for kind in each.kinds]
+        for informer in informers:
+            informer.start()
         failures = 0
         while not self._stop.is_set():
-            changed.wait(self._settings.resync_s)
+            self._changed.wait(self._settings.resync_s)
             self._stop.wait(_GATHER_S)
-            changed.clear()
-            try:
-                self.budgets.reconcile(datetime.now(UTC))
+            self._changed.clear()
+            if self._pass():
                 failures = 0
+                continue
+            failures += 1
+            pause_s = min(_LONGEST_PAUSE_S, 0.5 * 2**failures)
+            self._stop.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 -- spreads retries
+        for informer in informers:
+            informer.stop()
+
+    def _pass(self) -> bool:
+        """Every reconciler once; what one of them cannot do keeps no other from its work."""
+        good = True
+        for reconciler in self._reconcilers:
+            try:
+                # The client is made anew: the cluster renews the token in its file.
+                reconciler.reconcile(Client.from_home(self._settings.environment), datetime.now(UTC))
             except JoulegateError as error:
-                failures += 1
-                sys.stderr.write(f"joulegate operator: {error}\n")
-                pause_s = min(_LONGEST_PAUSE_S, 0.5 * 2**failures)
-                self._stop.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 -- spreads retries
-        self.budgets.informer.stop()
+                good = False
+                sys.stderr.write(f"joulegate operator: {type(reconciler).__name__.lower()}: {error}\n")
+        return good
 
     def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         """End after the pass that goes on."""
         self._stop.set()
-        self.budgets.informer.changed.set()
+        self._changed.set()
 
 
 def main() -> int:

@@ -97,14 +97,26 @@ def world(
     finally:
         for name in list(made.processes):
             made.kill(name)
-        for each in api.all(API_VERSION, "Budget"):
-            api.delete(each)
+        for kind in ("Budget", "GridIntensity", "PriceBook", "Site"):
+            for each in api.all(API_VERSION, kind):
+                api.delete(each)
 
 
 def budget(name: str, **spec: Any) -> Object:
     limits = {"energyKwh": "120", "cost": {"amount": "5", "currency": "EUR"}}
     whole = {"period": {"unit": "Month"}, "limits": limits, **spec}
     return {"apiVersion": API_VERSION, "kind": "Budget", "metadata": {"name": name}, "spec": whole}
+
+
+def rates(kind: str, name: str, *rows: Object) -> Object:
+    reference = {"dataset": name, "version": "1", "publisher": "p", "licence": "CC0-1.0", "source": "made up"}
+    dates = {"validFrom": "2026-01-01T00:00:00Z", "validTo": "2027-01-01T00:00:00Z"}
+    spec = {"reference": reference, "rows": [dates | row for row in rows]}
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+def site(name: str, pue: str, zone: str = "DE") -> Object:
+    return rates("Site", name, {"zone": zone, "pue": pue, "pueCategory": "measured"})
 
 
 def conditions(api: Api, source: Object) -> dict[str, Object]:
@@ -233,6 +245,27 @@ def test_two_operators_at_once_change_nothing_in_the_end_state(api: Api, world: 
         api.delete(source)
     eventually(lambda: not [name for name in world.budgets() if name.startswith("twice-")])
     assert "vision" in world.budgets()
+
+
+def test_rates_reach_the_api_and_rows_that_change_are_added(api: Api, world: World) -> None:
+    made = api.apply(site("oslo", "1.15", "NO"))
+    assert settled(api, made)["reason"] == "Accepted"
+    what = {"basis": "location", "boundary": "lifecycle", "mix": "consumption", "signal": "average", "gwp": "AR5"}
+    settled(api, api.apply(rates("GridIntensity", "norway", what | {"zone": "NO", "gPerKwh": "27.5"})))
+    settled(api, api.apply(rates("PriceBook", "power", {"rule": "electricity", "currency": "EUR", "amount": "0.20"})))
+    assert [row["ug_per_kwh"] for row in world.client.get("/v1/factors")["rows"]] == ["27500000"]
+    assert [row["micros_per_unit"] for row in world.client.get("/v1/prices")["rows"]] == ["200000"]
+    told = settled(api, api.apply(site("oslo", "1.20", "NO")), "False")
+    assert (told["reason"], "a correction needs a new version" in told["message"]) == ("Refused", True), told
+    corrected = site("oslo", "1.20", "NO")
+    corrected["spec"]["reference"]["version"] = "2"
+    settled(api, api.apply(corrected))
+    assert sorted(row["pue_ppm"] for row in world.client.get("/v1/sites")["rows"]) == [1_150_000, 1_200_000]
+
+
+def test_a_row_that_the_api_refuses_is_a_condition_with_its_place(api: Api, world: World) -> None:
+    told = settled(api, api.apply(site("bell", "1.1", "D\a")), "False")
+    assert (told["reason"], "rows.0.zone" in told["message"]) == ("Refused", True), told
 
 
 def test_the_operator_may_write_status_and_nothing_else(api: Api, world: World) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegate_operators.budgets import object_of, parents_first
+from joulegate_operators.budgets import parent_of, parents_first
 
 NAMES = st.sampled_from("abcdefgh")
 
@@ -37,7 +37,5 @@ def test_the_order_does_not_depend_on_that_of_the_list(names: list[str]) -> None
     assert parents_first({name: parents.get(name) for name in names}) == list("aefgbdch")
 
 
-def test_what_a_cluster_leaves_out_is_empty() -> None:
-    bare = object_of({"metadata": {"name": "vision"}})
-    assert (bare.generation, bare.spec, bare.status, bare.parent) == (0, {}, {}, None)
-    assert object_of({"metadata": {"name": "vision"}, "spec": {"parent": 7}}).parent is None
+def test_a_parent_that_is_not_a_name_is_none() -> None:
+    assert (parent_of({}), parent_of({"parent": 7}), parent_of({"parent": "all"})) == (None, None, "all")
