@@ -28,9 +28,11 @@ from joulegate_api import (
     sessions,
     windows,
 )
+from joulegate_api.accounts import Accounts
 from joulegate_api.admission import routes as admission
 from joulegate_api.auth import Tokens
 from joulegate_api.bodies import SCHEMAS, Body
+from joulegate_api.cluster import open_cluster
 from joulegate_api.context import Context, Parts, authorize
 from joulegate_api.dashboard import pages
 from joulegate_api.guard import Guard
@@ -86,7 +88,15 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
         openapi_url=None,
         lifespan=_lifespan,
     )
-    app.state.context = Context(settings, store, Tokens(settings.tokens_path), History(store))
+    cluster = open_cluster(settings)
+    app.state.context = Context(
+        settings,
+        store,
+        Tokens(settings.tokens_path),
+        History(store),
+        cluster=cluster,
+        accounts=None if cluster is None else Accounts(cluster, settings),
+    )
     errors.install(app)
     for router in _ROUTERS:
         app.include_router(router)
@@ -102,6 +112,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     context: Context = app.state.context
     anyio.to_thread.current_default_thread_limiter().total_tokens = context.settings.concurrency
     yield
+    if context.cluster is not None:
+        context.cluster.close()
 
 
 def _add_own_routes(app: FastAPI) -> None:

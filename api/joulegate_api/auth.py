@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from joulegate.core.errors import InvalidInputError, NotPermittedError, UnavailableError
 from joulegate.home import read_private
@@ -90,6 +90,9 @@ ACCESS: Final[Mapping[tuple[str, str], Access]] = {
     ("GET", "/reports/{month}.{name}"): Access(READERS, page=True),
 }
 """Every route that this service has; a test compares it with the application."""
+
+NODE_PREFIX: Final = "node:"
+"""How the principal of a node meter begins; what follows is the node that its token is bound to."""
 
 SESSION_COOKIE: Final = "joulegate_session"
 SESSION_S: Final = 12 * 3_600
@@ -166,6 +169,13 @@ class Tokens:
             return self._rows
 
 
+class Prover(Protocol):
+    """Something else than the tokens file that knows whose a token is."""
+
+    def principal(self, token: str) -> Principal | None:
+        """Whose token this is."""
+
+
 @dataclass(slots=True)
 class Sessions:
     """Links that open once, and the sessions that they opened; kept in memory only, so a restart ends them."""
@@ -212,7 +222,12 @@ def bearer_of(header: str | None) -> str | None:
 
 
 def authenticate(
-    access: Access, header: str | None, cookie: str | None, tokens: Tokens, sessions: Sessions
+    access: Access,
+    header: str | None,
+    cookie: str | None,
+    tokens: Tokens,
+    sessions: Sessions,
+    accounts: Prover | None = None,
 ) -> Principal | None:
     """The principal that a route lets in; None on a route that is open to anybody.
 
@@ -221,7 +236,9 @@ def authenticate(
     """
     if not access.roles:
         return None
-    principal = tokens.principal(token) if (token := bearer_of(header)) is not None else None
+    principal = None
+    if (token := bearer_of(header)) is not None:
+        principal = tokens.principal(token) or (accounts.principal(token) if accounts is not None else None)
     if principal is None and access.page and header is None and cookie is not None:
         principal = sessions.principal(cookie)
     if principal is None:

@@ -12,7 +12,9 @@ from fastapi.responses import JSONResponse
 
 from joulegate.tokens import Grant
 from joulegate.wire import to_json
-from joulegate_api.auth import ACCESS, SESSION_COOKIE, Access, Principal, Sessions, Tokens, authenticate
+from joulegate_api.accounts import Accounts
+from joulegate_api.auth import ACCESS, SESSION_COOKIE, Access, Principal, Sessions, Tokens, authenticate, bearer_of
+from joulegate_api.cluster import Cluster
 from joulegate_api.history import History
 from joulegate_api.metrics import Metrics
 from joulegate_api.settings import Settings
@@ -29,6 +31,8 @@ class Context:
     history: History
     sessions: Sessions = field(default_factory=Sessions)
     metrics: Metrics = field(default_factory=Metrics)
+    cluster: Cluster | None = None
+    accounts: Accounts | None = None
 
     @property
     def here(self) -> Grant:
@@ -49,12 +53,16 @@ async def authorize(request: Request) -> None:
     """Let a request pass to its route, or refuse it before its body is read."""
     access = access_of(request.method, getattr(request.scope.get("route"), "path", ""))
     context = context_of(request)
+    header = request.headers.get("authorization")
+    if access.roles and context.accounts is not None and (token := bearer_of(header)) is not None:
+        await context.accounts.prove(token)
     request.state.principal = authenticate(
         access,
-        request.headers.get("authorization"),
+        header,
         request.cookies.get(SESSION_COOKIE),
         context.tokens,
         context.sessions,
+        context.accounts,
     )
 
 

@@ -10,15 +10,12 @@ from fastapi.responses import JSONResponse
 from joulegate.core.errors import InvalidInputError, NotPermittedError
 from joulegate.core.metering import Method, Uncertainty
 from joulegate.windows import QuarantinedBody, WindowBody, WindowsAnswer, WindowsBody
-from joulegate_api.auth import Principal
+from joulegate_api.auth import NODE_PREFIX, Principal
 from joulegate_api.bodies import Body, RawBatch
 from joulegate_api.context import Caller, Context, Parts, answer, takes
 from joulegate_api.store import Window, WindowBatch
 
 WINDOWS: Final = Body(WindowsBody)
-
-NODE_PREFIX: Final = "node:"
-"""How the principal of a node meter begins; what follows is the node that its token is bound to."""
 
 router = APIRouter(tags=["meters"])
 
