@@ -87,7 +87,7 @@ class Store:
         transitions = Transitions(database, writer, accounts, tenant)
         self.holds = HoldBook(database, transitions, tenant)
         self.hold_list = HoldList(database, tenant)
-        self.releases = Releases(database, transitions, tenant)
+        self.releases = Releases(database, transitions, accounts, self.budgets, tenant)
         self.inventories = Inventories(database, writer, transitions, self.releases, tenant)
         self.exceptions = Exceptions(database, writer, accounts, self.budgets, tenant)
         self.trial_balance = Check(database, tenant)

@@ -161,7 +161,9 @@ def _claims(connection: Connection, tenant: str, hold_ids: Collection[str]) -> d
     rows = connection.execute(select(hold_claims).where(of.tenant == tenant, of.hold_id.in_(list(hold_ids))))
     found: dict[str, dict[Key, Amounts]] = {}
     for row in rows:
-        found.setdefault(row.hold_id, {})[Key(row.budget, row.period_start)] = Amounts.read(row, "held")
+        pairs = zip(Amounts.read(row, "held"), Amounts.read(row, "given_back"), strict=True)
+        held = Amounts(*(None if was is None else was - (back or 0) for was, back in pairs))
+        found.setdefault(row.hold_id, {})[Key(row.budget, row.period_start)] = held
     return found
 
 

@@ -22,10 +22,10 @@ from joulegate_api.store.database import Database
 from joulegate_api.store.devices import Device
 from joulegate_api.store.draws import drawn
 from joulegate_api.store.entries import Transaction, Writer
+from joulegate_api.store.estimates import reverse_estimates
 from joulegate_api.store.meter_tables import meters, quarantine, windows
 from joulegate_api.store.postings import Charge, Fact
 from joulegate_api.store.rates import RateShelf
-from joulegate_api.store.releases import reverse_estimates
 from joulegate_api.store.window_plans import WindowPlan, parts_of, plan_windows
 from joulegate_api.store.windows import (
     Ingested,
@@ -98,8 +98,10 @@ class WindowBook:
         self._write_windows(transaction, batch, fresh, kept_apart, now)
         if fresh:
             self._charge(transaction, batch, [window for window, _ in fresh], planned, accounts, now)
-        self._accounts.write(transaction, accounts.values())
         accepted_seq = self._advance(transaction, batch, accepted_seq, now)
+        for root, held in planned.parts.items() if fresh else ():
+            reverse_estimates(transaction, root, held, accounts, now)
+        self._accounts.write(transaction, accounts.values())
         return Ingested(accepted_seq, tuple(told_apart))
 
     def _meter(self, transaction: Transaction, batch: WindowBatch) -> int:
@@ -263,8 +265,6 @@ class WindowBook:
             "charges": told,
         }
         transaction.log(EntryType.WINDOWS, fact.id, now, body)
-        for root, held in planned.parts.items():
-            reverse_estimates(transaction, root, held, accounts, now)
 
     def _advance(self, transaction: Transaction, batch: WindowBatch, accepted_seq: int, now: datetime) -> int:
         """Raise the contiguous high-water mark as far as windows, or what was kept apart, reach."""

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from joulegate.core.budgets import Budget
 from joulegate.core.periods import Period
-from joulegate_api.store.grants import Key
+from joulegate_api.store.balances import Account, Key
 
 
 def open_periods(
@@ -21,3 +21,13 @@ def open_periods(
             if running is not None and running.start != key.start:
                 found[key] = (Key(key.budget, running.start), running)
     return found
+
+
+def late_of(accounts: Mapping[Key, Account], now: datetime) -> dict[Key, Key]:
+    """The same among locked accounts: for each closed one the running one of its budget, where that is locked too."""
+    running = {key.budget: key for key, account in accounts.items() if key.start <= now < account.end}
+    return {
+        key: running[key.budget]
+        for key, account in accounts.items()
+        if account.closed_at is not None and key.budget in running
+    }

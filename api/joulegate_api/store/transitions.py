@@ -11,6 +11,7 @@ from sqlalchemy import update
 
 from joulegate.core.errors import NotFoundError, UnavailableError
 from joulegate.core.log import EntryType
+from joulegate.core.workloads import Demand
 from joulegate_api.store import claims, holds, postings, tables
 from joulegate_api.store.amounts import NOTHING
 from joulegate_api.store.balances import Account, Accounts, Key, StaleError
@@ -18,6 +19,7 @@ from joulegate_api.store.database import Database
 from joulegate_api.store.entries import Transaction, Writer
 from joulegate_api.store.holds import LIVE, Held, HoldState, Root
 from joulegate_api.store.postings import Fact
+from joulegate_api.store.shrinking import shrink
 from joulegate_api.store.unpriced import tell_unpriced
 
 ATTEMPTS: Final = 20
@@ -108,11 +110,11 @@ class Transitions:
         self._accounts = accounts
         self._tenant = tenant
 
-    def each(self, roots: Collection[Root], work: Work) -> dict[Root, list[Held]]:
-        """Do ``work`` for each root in one transaction, under the locks of what they claim."""
+    def each(self, roots: Collection[Root], work: Work, also: Collection[Key] = ()) -> dict[Root, list[Held]]:
+        """Do ``work`` for each root in one transaction, under the locks of what they claim, and of ``also``."""
         for _ in range(ATTEMPTS):
             with self._database.read() as connection:
-                keys = keys_of(holds.of_roots(connection, self._tenant, roots))
+                keys = keys_of(holds.of_roots(connection, self._tenant, roots)) | set(also)
             try:
                 with self._writer.transaction() as transaction:
                     return self.inside(transaction, roots, keys, work)
@@ -177,6 +179,19 @@ class HoldBook:
         ) -> list[Held]:
             released = step(transaction, root, parts, RELEASE, accounts, now, {"principal": principal})
             return close_if_priced(transaction, root, released, accounts, now)
+
+        return self._work(cluster, root_uid, work)
+
+    def shrink(self, cluster: str, root_uid: str, demand: Demand, principal: str) -> tuple[Held, ...]:
+        """The object asks for less now: what it no longer needs of the time ahead is available again.
+
+        Again, or a demand that is not smaller, changes nothing; raises :class:`NotFoundError`.
+        """
+
+        def work(
+            transaction: Transaction, root: Root, parts: list[Held], accounts: Mapping[Key, Account], now: datetime
+        ) -> list[Held]:
+            return shrink(transaction, root, parts, demand, accounts, now, {"principal": principal})
 
         return self._work(cluster, root_uid, work)
 

@@ -9,15 +9,14 @@ from typing import Any
 from sqlalchemy import Select, or_, select
 
 from joulegate.core.metering import Boundary
-from joulegate.core.periods import quarter_of
 from joulegate_api.store.amounts import NOTHING, Amounts
 from joulegate_api.store.balances import Account, Key
 from joulegate_api.store.claims import OpenClaim
 from joulegate_api.store.entries import Transaction
 from joulegate_api.store.holds import Held, Root
 from joulegate_api.store.meter_tables import charges
-from joulegate_api.store.quotes import read_quote
-from joulegate_api.store.tables import holds, record_slices, records
+from joulegate_api.store.quoted import by_quarter, quotes_of
+from joulegate_api.store.tables import record_slices, records
 
 
 def tell_unpriced(
@@ -29,7 +28,7 @@ def tell_unpriced(
 ) -> None:
     """Give the last claim of each budget and period what was quoted for its unpriced quarter-hours."""
     missing = _quarters(transaction, root)
-    quoted = _quoted(transaction, parts) if missing else {}
+    quoted = by_quarter(quotes_of(transaction.connection, transaction.tenant, parts).values()) if missing else {}
     for key, own in claims.items():
         whole = NOTHING
         for quarter, (carbon, money) in missing.items():
@@ -71,17 +70,3 @@ def _queries(tenant: str, root: Root) -> Iterable[Select[Any]]:
             or_(part.carbon_location_ug.is_(None), part.cost_micros.is_(None)),
         )
     )
-
-
-def _quoted(transaction: Transaction, parts: Sequence[Held]) -> dict[datetime, Amounts]:
-    """The quotes of all parts together, by UTC quarter-hour."""
-    query = select(holds.c.quote).where(
-        holds.c.tenant == transaction.tenant, holds.c.hold_id.in_([part.hold_id for part in parts])
-    )
-    found: dict[datetime, Amounts] = {}
-    for written in transaction.connection.execute(query).scalars():
-        for amount in read_quote(written).quarters:
-            quarter = quarter_of(amount.start)
-            known = Amounts(amount.energy_mj, amount.carbon_ug, amount.cost.micros if amount.cost else None).known()
-            found[quarter] = found.get(quarter, NOTHING).plus(known)
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -50,18 +50,27 @@ def job(uid: str = "root", *pods: PodSeen) -> ObjectSeen:
     return ObjectSeen(uid, None, "vision", uid, pods)
 
 
-def measured(store: Store, seq: int, start: datetime, end: datetime, energy_mj: int = 50) -> None:
+def measured(
+    store: Store,
+    seq: int,
+    start: datetime,
+    end: datetime,
+    energy_mj: int = 50,
+    *,
+    node: str = "node-1",
+    log: str = "log",
+) -> None:
     window = Window(
         window_seq=seq,
-        device_uuid="GPU-1",
+        device_uuid=f"GPU-of-{node}",
         start=start,
         end=end,
-        energy_start_mj=seq * 1_000,
-        energy_end_mj=seq * 1_000 + 1_000,
+        energy_start_mj=int((start - MORNING).total_seconds()) * 1_000,
+        energy_end_mj=int((end - MORNING).total_seconds()) * 1_000,
         active_mj=energy_mj,
         idle_mj=0,
         allocated_gpu_ns=1,
-        pod_uid="pod-1",
+        pod_uid="pod-1" if node == "node-1" else "pod-2",
         namespace="vision",
         pod="p",
         container="c",
@@ -70,7 +79,7 @@ def measured(store: Store, seq: int, start: datetime, end: datetime, energy_mj: 
         coverage=1.0,
         uncertainty=None,
     )
-    store.windows.ingest(WindowBatch("local", "node-1", "node-1/log", seq, (window,)))
+    store.windows.ingest(WindowBatch("local", node, f"{node}/{log}", seq, (window,)))
 
 
 def test_a_listed_root_is_confirmed(store: Store, clock: Clock) -> None:
@@ -132,8 +141,93 @@ def test_killing_a_meter_makes_nothing_free(store: Store, clock: Clock) -> None:
     store.releases.sweep()
     assert standing(store) == (100, 0)
     assert store.releases.sweep() == 0
+    assert store.trial_balance.run().differences == ()
+
+
+def killed(store: Store, clock: Clock) -> None:
+    """A run of two quarter-hours whose meter fell silent after a minute; 56 + 34 are estimated of 60 + 40 quoted."""
+    store.ledger.decide(request(quoted=quote(60, 40)))
+    measured(store, 0, MORNING, MORNING + MINUTE, 10)
+    clock.now = MORNING + 2 * QUARTER
+    listed(store, clock, job("root", PodSeen("pod-1", "node-1", clock.now)))
+    listed(store, clock)
+    clock.now += timedelta(hours=73)
+    store.releases.sweep()
+    assert standing(store) == (10 + 56 + 34, 0)
+
+
+def test_only_the_time_that_was_measured_late_is_taken_back(store: Store, clock: Clock) -> None:
+    killed(store, clock)
     measured(store, 1, MORNING + MINUTE, MORNING + QUARTER, 33)
-    assert standing(store) == (43, 0)
+    assert standing(store) == (10 + 33 + 34, 0)
+    measured(store, 2, MORNING + QUARTER, MORNING + QUARTER + 5 * MINUTE, 7)
+    assert standing(store) == (10 + 33 + 7 + 34 - 11, 0)
+    store.releases.sweep()
+    measured(store, 2, MORNING + QUARTER, MORNING + QUARTER + 5 * MINUTE, 7)
+    assert standing(store) == (10 + 33 + 7 + 34 - 11, 0)
+    measured(store, 3, MORNING + QUARTER + 5 * MINUTE, MORNING + 2 * QUARTER, 21)
+    assert standing(store) == (10 + 33 + 7 + 21, 0)
+    assert store.releases.sweep() == 0
+    assert store.trial_balance.run().differences == ()
+
+
+def test_late_windows_that_leave_out_some_take_nothing_back_before_those_have_come(store: Store, clock: Clock) -> None:
+    killed(store, clock)
+    measured(store, 2, MORNING + QUARTER, MORNING + 2 * QUARTER, 30)
+    assert standing(store) == (10 + 30 + 56 + 34, 0)
+    measured(store, 1, MORNING + MINUTE, MORNING + QUARTER, 33)
+    assert standing(store) == (10 + 30 + 33, 0)
+
+
+def test_what_lies_between_two_logs_of_a_meter_was_measured_by_nobody(store: Store, clock: Clock) -> None:
+    store.ledger.decide(request(quoted=quote(60, 40)))
+    measured(store, 0, MORNING, MORNING + 3 * MINUTE, 10)
+    measured(store, 0, MORNING + QUARTER, MORNING + 2 * QUARTER, 30, log="another")
+    clock.now = MORNING + 2 * QUARTER
+    listed(store, clock, job("root", PodSeen("pod-1", "node-1", clock.now)))
+    listed(store, clock)
+    assert (states(store), standing(store)) == ([HoldState.CONFIRMED], (40, 60))
+    clock.now += timedelta(hours=73)
+    assert store.releases.sweep() == 1
+    assert standing(store) == (40 + 48, 0)
+
+
+def test_a_meter_is_waited_for_until_the_last_pod_on_its_node_has_ended(store: Store, clock: Clock) -> None:
+    store.ledger.decide(request(quoted=quote(60, 40)))
+    measured(store, 0, MORNING, MORNING + QUARTER, 10)
+    measured(store, 0, MORNING, MORNING + 2 * QUARTER - QUARTER, 20, node="node-2")
+    measured(store, 1, MORNING + QUARTER, MORNING + 2 * QUARTER, 20, node="node-2")
+    clock.now = MORNING + 2 * QUARTER
+    drained = PodSeen("pod-1", "node-1", MORNING + QUARTER)
+    listed(store, clock, job("root", drained, PodSeen("pod-2", "node-2", clock.now)))
+    listed(store, clock)
+    assert states(store) == [HoldState.CLOSED]
+
+
+def test_time_beyond_the_quote_is_estimated_as_the_quote_was_on_average(store: Store, clock: Clock) -> None:
+    store.ledger.decide(request(quoted=quote(60, 40)))
+    measured(store, 0, MORNING, MORNING + QUARTER, 10)
+    measured(store, 1, MORNING + QUARTER, MORNING + 2 * QUARTER, 10)
+    clock.now = MORNING + 3 * QUARTER
+    listed(store, clock, job("root", PodSeen("pod-1", "node-1", clock.now)))
+    listed(store, clock)
+    clock.now += timedelta(hours=73)
+    store.releases.sweep()
+    assert standing(store) == (20 + 50, 0)
+
+
+def test_an_estimate_for_a_closed_period_is_posted_to_the_open_one(store: Store, clock: Clock) -> None:
+    store.ledger.decide(request(quoted=quote(60, 40)))
+    measured(store, 0, MORNING, MORNING + MINUTE, 10)
+    listed(store, clock, job("root", PodSeen("pod-1", "node-1", MORNING + 2 * QUARTER)))
+    clock.now = datetime(2026, 12, 20, tzinfo=UTC)
+    store.closes.close("vision", MORNING, "admin")
+    listed(store, clock)
+    december = store.budgets.balance("vision").balances[Unit.MJ]
+    assert (standing(store), december.posted, december.pending) == ((10, 0), 90, 0)
+    measured(store, 1, MORNING + MINUTE, MORNING + QUARTER, 33)
+    december = store.budgets.balance("vision").balances[Unit.MJ]
+    assert (standing(store), december.posted) == ((10, 0), 90 - 56 + 33)
     assert store.trial_balance.run().differences == ()
 
 
