@@ -39,6 +39,8 @@ class Metrics:
     _decisions: Counter[tuple[Outcome, Reason]] = field(default_factory=Counter)
     _buckets: Counter[int] = field(default_factory=Counter)
     _total_s: float = 0.0
+    _runs: Counter[tuple[str, bool]] = field(default_factory=Counter)
+    _differences: int | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def decided(self, outcome: Outcome, reason: Reason, seconds: float) -> None:
@@ -48,10 +50,21 @@ class Metrics:
             self._buckets[bisect_left(BUCKETS_S, seconds)] += 1
             self._total_s += seconds
 
+    def ran(self, job: str, *, failed: bool) -> None:
+        """Count one run of a timer."""
+        with self._lock:
+            self._runs[job, failed] += 1
+
+    def checked(self, differences: int) -> None:
+        """Keep how many figures the last trial balance of this replica found to differ."""
+        with self._lock:
+            self._differences = differences
+
     def text(self, balances: Iterable[tuple[str, Sequence[Balance]]]) -> str:
         """Everything, with the balances of budgets as gauges."""
         with self._lock:
             decisions, buckets, total_s = Counter(self._decisions), Counter(self._buckets), self._total_s
+            runs, differences = Counter(self._runs), self._differences
         lines = [
             *_family("joulegate_build_info", "gauge", [("", {"version": joulegate.__version__}, 1)]),
             *_family(
@@ -61,6 +74,10 @@ class Metrics:
             ),
             *_family("joulegate_admission_duration_seconds", "histogram", _histogram(buckets, total_s)),
         ]
+        told = [("", {"job": job, "outcome": "failed" if bad else "done"}, n) for (job, bad), n in sorted(runs.items())]
+        lines += _family("joulegate_timer_runs_total", "counter", told)
+        if differences is not None:
+            lines += _family("joulegate_ledger_differences", "gauge", [("", {}, differences)])
         samples: dict[str, list[Sample]] = {}
         for budget, units in balances:
             for balance in units:

@@ -17,9 +17,10 @@ import joulegate_migrations
 from joulegate.core.errors import UnavailableError
 from joulegate.home import make_private, read_private, write_private
 from joulegate.tokens import EVERYTHING, Role, TokenRow, format_row, hash_of, new_token
-from joulegate_api import logs
+from joulegate_api import logs, timers
 from joulegate_api.app import create_app
 from joulegate_api.auth import Principal
+from joulegate_api.context import Context
 from joulegate_api.sessions import login_path
 from joulegate_api.settings import Settings, without_password
 from joulegate_api.store import Store
@@ -130,7 +131,9 @@ def _run(app: FastAPI, listener: socket.socket) -> None:
         server_header=False,
         timeout_graceful_shutdown=_GRACE_S,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    parts: Context = app.state.context
+    with timers.running(timers.jobs(parts.settings, parts.store, parts.metrics), parts.metrics):
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def _ended(_number: int, _frame: object) -> None:

@@ -82,9 +82,13 @@ class Settings(BaseSettings):
         ("system:serviceaccount:joulegate-system:joulegate-node",),
         description="Users of the cluster, between commas, whose tokens speak for the node that they are bound to.",
     )
+    close_delay: str = Field(
+        "4d", description="How long after its end a period is closed: late facts have come by then."
+    )
+    check_every: str = Field("1h", description="How often every balance is counted again from the entries.")
     concurrency: int = Field(320, ge=1, le=2_000, description="Requests that are worked on at once.")
 
-    @field_validator("default_duration")
+    @field_validator("default_duration", "close_delay", "check_every")
     @classmethod
     def _is_duration(cls, text: str) -> str:
         try:
@@ -121,6 +125,16 @@ class Settings(BaseSettings):
     def tokens_path(self) -> Path:
         """The file of principals in force."""
         return self.tokens_file or self.home / "tokens"
+
+    @property
+    def close_delay_ns(self) -> int:
+        """How long after its end a period is closed."""
+        return parse_duration_ns(self.close_delay, "close_delay")
+
+    @property
+    def check_every_ns(self) -> int:
+        """How often the trial balance is run."""
+        return parse_duration_ns(self.check_every, "check_every")
 
     @property
     def default_duration_ns(self) -> int:

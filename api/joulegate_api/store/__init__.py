@@ -20,6 +20,7 @@ from joulegate_api.store.closes import Closed, Closes
 from joulegate_api.store.corrections import Corrections, ReasonCode
 from joulegate_api.store.database import Clock, Database
 from joulegate_api.store.devices import Device, Devices
+from joulegate_api.store.due import Due
 from joulegate_api.store.entries import Writer
 from joulegate_api.store.exceptions import BudgetException, Exceptions
 from joulegate_api.store.hold_reads import HoldFilters, HoldList, HoldRow
@@ -96,6 +97,7 @@ class Store:
         self.closes = Closes(database, writer, accounts, self.budgets, tenant)
         self.corrections = Corrections(database, writer, accounts, self.budgets, tenant)
         self.pricing = Pricing(database, writer, accounts, self.budgets, self.rates, tenant)
+        self.due = Due(database, writer, accounts, self.budgets, tenant)
         self.ledger = Ledger(database, writer, self.budgets, accounts, tenant)
         self.journal = Journal(database, tenant)
 
