@@ -71,6 +71,7 @@ class DemandBody:
     declared_ns: Duration | None = None
     deadline_ns: Duration | None = None
     suspended: bool = False
+    open_ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +189,7 @@ def demand_of(body: DemandBody) -> Demand:
         declared_ns=body.declared_ns,
         deadline_ns=body.deadline_ns,
         suspended=body.suspended,
+        open_ended=body.open_ended,
     )
     if demand.accelerators > MOST_BOARDS:
         raise InvalidInputError(f"asks for more than {MOST_BOARDS} accelerators at once", "demand.groups")
@@ -209,4 +211,5 @@ def demand_body(demand: Demand) -> dict[str, Any]:
         "declared_ns": None if demand.declared_ns is None else str(demand.declared_ns),
         "deadline_ns": None if demand.deadline_ns is None else str(demand.deadline_ns),
         "suspended": demand.suspended,
+        "open_ended": demand.open_ended,
     }

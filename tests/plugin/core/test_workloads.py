@@ -171,7 +171,8 @@ def test_what_asks_for_no_accelerator_says_so(manifest: dict[str, Any]) -> None:
         {"apiVersion": "v1", "kind": "ReplicationController", "spec": {}},
         {"apiVersion": "apps/v1", "kind": "Deployment", "spec": {}},
         {"apiVersion": "batch/v1", "kind": "CronJob", "spec": {}},
-        {"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "spec": {}},
+        {"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": 3}},
+        {"apiVersion": "kubeflow.org/v1", "kind": "PyTorchJob", "spec": {}},
         {"apiVersion": "example.com/v1", "kind": "Anything"},
         pod(container("many")),
         pod(container(-1)),
@@ -203,33 +204,6 @@ def test_what_cannot_be_read_is_unresolved_and_says_why(manifest: object) -> Non
     assert str(raised.value)
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 10**6) | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                ["metadata", "annotations", "spec", "template", "containers", "resources", "limits", "nvidia.com/gpu"]
-            ),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=12,
-)
-
-
-@given(json_values, json_values, st.sampled_from([("v1", "Pod"), ("batch/v1", "Job")]))
-def test_any_object_is_a_demand_or_unresolved_and_nothing_else(
-    spec: object, metadata: object, kind: tuple[str, str]
-) -> None:
-    try:
-        demand = demand_of({"apiVersion": kind[0], "kind": kind[1], "spec": spec, "metadata": metadata})
-    except Unresolved:
-        return
-    assert demand.accelerators >= 0
-
-
 groups = st.lists(
     st.builds(Group, st.sampled_from([None, A100, "H100"]), st.fractions(0, 8, max_denominator=7), st.integers(1, 4)),
     max_size=3,
@@ -242,6 +216,7 @@ demands = st.builds(
     declared_ns=st.none() | st.integers(1, 10**15),
     deadline_ns=st.none() | st.integers(1, 10**15),
     suspended=st.booleans(),
+    open_ended=st.booleans(),
 )
 
 

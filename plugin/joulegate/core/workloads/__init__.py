@@ -1,0 +1,33 @@
+"""Any Kubernetes manifest as a demand: accelerators x model x replicas x time, or why not.
+
+A manifest comes from outside and may be anything. What cannot be read raises
+:class:`Unresolved`, never a smaller demand: work that nobody can size is
+undecidable, and its budgets say what happens to it. Unknown fields are ignored.
+:func:`demand_of` is the one door.
+"""
+
+from joulegate.core.workloads.apps import scaled
+from joulegate.core.workloads.demand import Demand, Group, Unresolved
+from joulegate.core.workloads.kinds import Stage, demand_of, is_generator, kind_of_work, stage_of
+from joulegate.core.workloads.pods import GPU_PRODUCT
+from joulegate.core.workloads.reading import ANNOTATION, Manifest
+from joulegate.core.workloads.surroundings import ALONE, Node, Reference, Surroundings
+
+__all__ = [
+    "ALONE",
+    "ANNOTATION",
+    "GPU_PRODUCT",
+    "Demand",
+    "Group",
+    "Manifest",
+    "Node",
+    "Reference",
+    "Stage",
+    "Surroundings",
+    "Unresolved",
+    "demand_of",
+    "is_generator",
+    "kind_of_work",
+    "scaled",
+    "stage_of",
+]
