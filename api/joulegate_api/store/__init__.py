@@ -29,10 +29,12 @@ from joulegate_api.store.ingest import WindowBook
 from joulegate_api.store.inventories import Evidence, Inventories, Inventory, ObjectSeen, PodSeen
 from joulegate_api.store.journal import Decision, Journal
 from joulegate_api.store.ledger import Ledger, Place
+from joulegate_api.store.log_book import Leaf, LogBook
 from joulegate_api.store.pricing import Pricing
 from joulegate_api.store.rates import PutRates, RateShelf
 from joulegate_api.store.records import Accepted, Records
 from joulegate_api.store.releases import Releases
+from joulegate_api.store.sequencer import Head, Sequencer, Signed
 from joulegate_api.store.slices import PricedSlice
 from joulegate_api.store.stored_records import Page, RecordFilters, StoredRecord
 from joulegate_api.store.transitions import HoldBook, Transitions
@@ -51,6 +53,7 @@ __all__ = [
     "Evidence",
     "Held",
     "HoldFilters",
+    "Head",
     "HoldRequest",
     "HoldRow",
     "HoldState",
@@ -58,6 +61,8 @@ __all__ = [
     "Inventory",
     "ObjectSeen",
     "Origin",
+    "Leaf",
+    "LogBook",
     "Page",
     "Place",
     "PodSeen",
@@ -66,6 +71,7 @@ __all__ = [
     "Quarantined",
     "ReasonCode",
     "RecordFilters",
+    "Signed",
     "Store",
     "StoredRecord",
     "TrialBalance",
@@ -100,6 +106,8 @@ class Store:
         self.due = Due(database, writer, accounts, self.budgets, tenant)
         self.ledger = Ledger(database, writer, self.budgets, accounts, tenant)
         self.journal = Journal(database, tenant)
+        self.sequencer = Sequencer(database, tenant)
+        self.log = LogBook(database, writer, tenant)
 
     @classmethod
     def open(cls, url: str, tenant: str = "default", clock: Clock | None = None) -> Self:

@@ -17,10 +17,12 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, insert
 
+from joulegate.core.errors import UnavailableError
 from joulegate.core.log import Entry, EntryType, envelope
 from joulegate.core.merkle import leaf_hash
 from joulegate.core.periods import format_instant
 from joulegate_api.store.database import Database
+from joulegate_api.store.log_tables import log_queue
 from joulegate_api.store.tables import entries
 
 
@@ -74,10 +76,14 @@ class Writer:
         self._made = 0
         self._free: list[Chain] = []
         self._lock = threading.Lock()
+        self.frozen: str | None = None
+        """Why nothing may be written now: the log was found shorter than, or other than, what was published."""
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
+    def transaction(self, *, although_frozen: bool = False) -> Iterator[Transaction]:
         """A transaction that keeps its rows and its entries together."""
+        if self.frozen is not None and not although_frozen:
+            raise UnavailableError(f"the ledger is read-only: {self.frozen}")
         chain = self._borrow()
         ahead = Chain(chain.writer_id, chain.epoch, chain.seq, chain.previous)
         try:
@@ -135,3 +141,6 @@ def _append(transaction: Transaction, chain: Chain) -> None:
         chain.seq, chain.previous = chain.seq + 1, digest
     if rows:
         transaction.connection.execute(insert(entries), rows)
+        stretch = {name: rows[0][name] for name in ("tenant", "writer_id", "writer_epoch", "recorded_at")}
+        seqs = {"first_seq": rows[0]["writer_seq"], "last_seq": rows[-1]["writer_seq"]}
+        transaction.connection.execute(insert(log_queue).values(**stretch, **seqs, held=False))

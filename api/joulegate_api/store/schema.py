@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from joulegate_api.store import meter_tables, tables
+from joulegate_api.store import log_tables, meter_tables, tables
 from joulegate_api.store.columns import metadata
 
-__all__ = ["metadata", "meter_tables", "tables"]
+__all__ = ["log_tables", "metadata", "meter_tables", "tables"]

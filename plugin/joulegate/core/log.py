@@ -62,6 +62,10 @@ class EntryType(StrEnum):
     EXCEPTION_APPROVED = "exception_approved"
     EXCEPTION_EXPIRED = "exception_expired"
     PERIOD_CLOSED = "period_closed"
+    REPORT = "report"
+    KEY_EVENT = "key_event"
+    RECOVERY = "recovery"
+    RETENTION = "retention"
 
 
 @dataclass(frozen=True, slots=True)

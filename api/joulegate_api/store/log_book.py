@@ -1,0 +1,152 @@
+"""The log as it is read: its head, its entries by index, and proofs for any size that it ever had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, select
+
+from joulegate.core.errors import InvalidInputError, NotFoundError
+from joulegate.core.log import EntryType
+from joulegate.core.merkle import EMPTY_ROOT, NodeReader, consistency_proof, inclusion_proof, node_hash, subtree
+from joulegate_api.store.database import Database
+from joulegate_api.store.entries import Writer
+from joulegate_api.store.log_tables import log_checkpoints, log_leaves, log_nodes
+from joulegate_api.store.sequencer import STRIDE, Backlog, Head, Signed, backlog_of, head_of, newest
+from joulegate_api.store.tables import entries
+
+LARGEST_PAGE: Final = 1_000
+_STRETCH: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A leaf of the log; ``data`` is its entry's canonical bytes, None where they were pruned."""
+
+    index: int
+    leaf_hash: bytes
+    data: bytes | None
+
+
+class LogBook:
+    """Reads the log of one tenant."""
+
+    def __init__(self, database: Database, writer: Writer, tenant: str) -> None:
+        """Read for one tenant."""
+        self._database = database
+        self._writer = writer
+        self._tenant = tenant
+
+    def head(self) -> Head:
+        """The log now."""
+        with self._database.read() as connection:
+            return head_of(connection, self._tenant)
+
+    def backlog(self) -> tuple[Backlog, datetime]:
+        """What waits for its place, and the database's clock."""
+        with self._database.read() as connection:
+            return backlog_of(connection, self._tenant), self._database.now(connection)
+
+    def newest(self) -> Signed | None:
+        """The checkpoint that was signed last; None where none was."""
+        with self._database.read() as connection:
+            return newest(connection, self._tenant)
+
+    def checkpoints(self, size: int) -> tuple[Signed, ...]:
+        """Every checkpoint that was signed of this size."""
+        of = log_checkpoints.c
+        query = select(*(of[name] for name in Signed.__slots__)).where(of.tenant == self._tenant, of.size == size)
+        with self._database.read() as connection:
+            return tuple(Signed(*row) for row in connection.execute(query.order_by(of.number)))
+
+    def root_at(self, size: int) -> bytes:
+        """The root that the log had when it had ``size`` leaves; :class:`InvalidInputError` where it has fewer."""
+        with self._database.read() as connection:
+            self._require(connection, size)
+            return subtree(0, size, self._reader(connection)) if size else EMPTY_ROOT
+
+    def inclusion(self, index: int, size: int) -> tuple[bytes, list[bytes]]:
+        """The hash of a leaf, and the proof that it is in the tree of ``size`` leaves."""
+        with self._database.read() as connection:
+            self._require(connection, size)
+            node = self._reader(connection)
+            proof = inclusion_proof(index, size, node)
+            return node(0, index), proof
+
+    def consistency(self, first: int, second: int) -> list[bytes]:
+        """The proof that the tree of ``first`` leaves begins that of ``second``."""
+        with self._database.read() as connection:
+            self._require(connection, second)
+            return consistency_proof(first, second, self._reader(connection))
+
+    def index_of(self, leaf_hash: bytes) -> int:
+        """Where a leaf of this hash is; raises :class:`NotFoundError`."""
+        of = log_leaves.c
+        query = select(of.leaf_index).where(of.tenant == self._tenant, of.leaf_hash == leaf_hash)
+        with self._database.read() as connection:
+            found = connection.execute(query.order_by(of.leaf_index).limit(1)).scalar_one_or_none()
+        if found is None:
+            raise NotFoundError("the log has no leaf of this hash")
+        return int(found)
+
+    def leaves(self, begin: int, end: int) -> Iterator[Leaf]:
+        """The leaves [begin, end) with their entries, in order, read as they are asked for."""
+        of, body = log_leaves.c, entries.c
+        here = and_(
+            body.tenant == of.tenant,
+            body.writer_id == of.writer_id,
+            body.writer_epoch == of.writer_epoch,
+            body.writer_seq == of.writer_seq,
+        )
+        whole = select(of.leaf_index, of.leaf_hash, body.data).select_from(log_leaves.outerjoin(entries, here))
+        with self._database.read() as connection:
+            for start in range(begin, end, _STRETCH):
+                span = of.leaf_index.between(start, min(end, start + _STRETCH) - 1)
+                for row in connection.execute(whole.where(of.tenant == self._tenant, span).order_by(of.leaf_index)):
+                    yield Leaf(*row)
+
+    def note(self, kind: EntryType, fact_id: str, body: Mapping[str, Any], *, although_frozen: bool = False) -> None:
+        """Write an entry about the log itself."""
+        with self._writer.transaction(although_frozen=although_frozen) as transaction:
+            transaction.log(kind, fact_id, transaction.now(), dict(body))
+
+    def freeze(self, why: str | None) -> None:
+        """Refuse every change from now on, and say why; None allows them again."""
+        self._writer.frozen = why
+
+    @property
+    def frozen(self) -> str | None:
+        """Why nothing may change; None where all is well."""
+        return self._writer.frozen
+
+    def _require(self, connection: Connection, size: int) -> None:
+        known = head_of(connection, self._tenant).size
+        if size > known:
+            raise InvalidInputError(f"is more than the log has: {known}", "tree_size")
+
+    def _reader(self, connection: Connection) -> NodeReader:
+        def node(level: int, position: int) -> bytes:
+            kept = level - level % STRIDE
+            count = 1 << (level - kept)
+            hashes = self._kept(connection, kept, position * count, count)
+            while len(hashes) > 1:
+                hashes = [node_hash(hashes[i], hashes[i + 1]) for i in range(0, len(hashes), 2)]
+            return hashes[0]
+
+        return node
+
+    def _kept(self, connection: Connection, level: int, position: int, count: int) -> list[bytes]:
+        of = log_leaves.c if level == 0 else log_nodes.c
+        place = of.leaf_index if level == 0 else of.position
+        query = select(of.leaf_hash if level == 0 else of.hash).where(
+            of.tenant == self._tenant, place.between(position, position + count - 1)
+        )
+        if level:
+            query = query.where(of.level == level)
+        found = list(connection.execute(query.order_by(place)).scalars())
+        if len(found) != count:
+            raise NotFoundError(f"the log lacks nodes {position} to {position + count - 1} of level {level}")
+        return found
