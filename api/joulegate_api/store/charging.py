@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, insert, select, tuple_, update
 
-from joulegate.core.footprint import Footprint
+from joulegate.core.footprint import Footprint, Rates
 from joulegate.core.units import Energy
 from joulegate_api.store.entries import Transaction
 from joulegate_api.store.meter_tables import charges
@@ -75,13 +75,18 @@ def cells_of(
             continue
         model = models.get(window.device_uuid)
         rates = book.book.rates_at(site, model, window.quarter) if site else NO_RATES
-        ids = (book.id_of(rates.site), book.id_of(rates.location), book.id_of(rates.market), book.id_of(rates.price))
-        key = sha256(" ".join(part or "-" for part in ids).encode()).hexdigest()[:16]
+        key, ids = rates_key(book, rates)
         cell = Cell(subjects[window.pod_uid], window.device_uuid, model, window.quarter, key, ids, site)
         cell = found.setdefault(cell.key, cell)
         cell.gpu_ns += window.allocated_gpu_ns
         cell.energy_mj += window.energy_mj
     return found
+
+
+def rates_key(book: Book, rates: Rates) -> tuple[str, RateIds]:
+    """What names a set of rates in the key of a cell, and the ids of its rows."""
+    ids = (book.id_of(rates.site), book.id_of(rates.location), book.id_of(rates.market), book.id_of(rates.price))
+    return sha256(" ".join(part or "-" for part in ids).encode()).hexdigest()[:16], ids
 
 
 def accumulate(transaction: Transaction, cluster: str, cells: Mapping[CellKey, Cell], book: Book) -> None:
@@ -94,12 +99,12 @@ def accumulate(transaction: Transaction, cluster: str, cells: Mapping[CellKey, C
         for row in transaction.connection.execute(query):
             cell = cells[(row.subject, row.device_uuid, row.quarter, row.rates_key)]
             cell.is_new = False
-            cell.before = _priced(book, cell.rate_ids, row.energy_mj, row.gpu_ns)
+            cell.before = priced(book, cell.rate_ids, row.energy_mj, row.gpu_ns)
             cell.energy_mj += row.energy_mj
             cell.gpu_ns += row.gpu_ns
     for cell in cells.values():
-        cell.after = _priced(book, cell.rate_ids, cell.energy_mj, cell.gpu_ns)
-    fresh = [_row(transaction, cluster, cell) for cell in cells.values() if cell.is_new]
+        cell.after = priced(book, cell.rate_ids, cell.energy_mj, cell.gpu_ns)
+    fresh = [row_of(transaction.tenant, cluster, cell) for cell in cells.values() if cell.is_new]
     if fresh:
         transaction.connection.execute(insert(charges), fresh)
     more = [
@@ -127,14 +132,16 @@ def accumulate(transaction: Transaction, cluster: str, cells: Mapping[CellKey, C
         transaction.connection.execute(statement, more)
 
 
-def _priced(book: Book, ids: RateIds, energy_mj: int, gpu_ns: int) -> Footprint:
+def priced(book: Book, ids: RateIds, energy_mj: int, gpu_ns: int) -> Footprint:
+    """Cumulative energy and time by the rates with these ids, rounded once."""
     return book.rates(*ids).apply(Energy(energy_mj), gpu_ns)
 
 
-def _row(transaction: Transaction, cluster: str, cell: Cell) -> dict[str, Any]:
+def row_of(tenant: str, cluster: str, cell: Cell) -> dict[str, Any]:
+    """A cell as a row of ``charges``."""
     site, location, market, price = cell.rate_ids
     return {
-        "tenant": transaction.tenant,
+        "tenant": tenant,
         "cluster": cluster,
         "subject": cell.subject.uid,
         "device_uuid": cell.device_uuid,

@@ -26,6 +26,7 @@ from joulegate_api.store.rates import Book, RateShelf
 from joulegate_api.store.slices import PricedSlice
 from joulegate_api.store.tables import record_slices, records
 from joulegate_api.store.transitions import close_if_priced
+from joulegate_api.store.window_pricing import WindowPricing
 
 ATTEMPTS: Final = 20
 
@@ -44,7 +45,7 @@ class _Change:
 
 
 class Pricing:
-    """Prices the records of a tenant after they came."""
+    """Prices the records and windows of a tenant after they came."""
 
     def __init__(
         self, database: Database, writer: Writer, accounts: Accounts, budgets: Budgets, rates: RateShelf, tenant: str
@@ -56,21 +57,27 @@ class Pricing:
         self._budgets = budgets
         self._rates = rates
         self._tenant = tenant
+        self._windows = WindowPricing(database, writer, accounts, budgets, rates, tenant)
 
     def price_unpriced(self) -> int:
-        """Price what had no rate when it came and has one now; how many records changed. What was priced stays."""
+        """Price what had no rate when it came and has one now. What was priced stays.
+
+        Returns how many records changed, and roots of windows.
+        """
         part = record_slices.c
         unknown = or_(part.carbon_location_ug.is_(None), part.cost_micros.is_(None))
         with self._database.read() as connection:
             query = select(part.record_id).where(part.tenant == self._tenant, part.energy_mj.is_not(None), unknown)
             found = sorted(connection.execute(query.distinct()).scalars())
-        return sum(self._price(record_id, EntryType.PRICING, {}) for record_id in found)
+        return (
+            sum(self._price(record_id, EntryType.PRICING, {}) for record_id in found) + self._windows.price_unpriced()
+        )
 
     def reprice(self, since: datetime, until: datetime, principal: str, reason: str) -> int:
-        """Price every record with a quarter-hour in [``since``, ``until``) by the rates in force now.
+        """Price records with a quarter-hour in [``since``, ``until``), and its windows, by the rates in force now.
 
         What was posted is reversed and replaced in one posting; the entry names both.
-        Returns how many records changed.
+        Returns how many records changed, and roots of windows.
         """
         part = record_slices.c
         with self._database.read() as connection:
@@ -79,7 +86,8 @@ class Pricing:
             )
             found = sorted(connection.execute(query.distinct()).scalars())
         why = {"principal": principal, "reason": reason}
-        return sum(self._price(record_id, EntryType.REPRICING, why) for record_id in found)
+        changed = sum(self._price(record_id, EntryType.REPRICING, why) for record_id in found)
+        return changed + self._windows.reprice(since, until, why)
 
     def _price(self, record_id: str, kind: EntryType, why: Mapping[str, str]) -> bool:
         for _ in range(ATTEMPTS):

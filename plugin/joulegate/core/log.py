@@ -57,6 +57,8 @@ class EntryType(StrEnum):
     ESTIMATE_REVERSED = "estimate_reversed"
     PRICING = "pricing"
     REPRICING = "repricing"
+    WINDOWS_PRICED = "windows_priced"
+    WINDOWS_REPRICED = "windows_repriced"
     CORRECTION = "correction"
     EXCEPTION_REQUESTED = "exception_requested"
     EXCEPTION_APPROVED = "exception_approved"
