@@ -36,7 +36,7 @@ from joulegate.core.units import Unit
 from joulegate_api.store import versions
 from joulegate_api.store.amounts import NOTHING, UNITS, Amounts, total
 from joulegate_api.store.entries import Transaction, Writer
-from joulegate_api.store.grants import Grant, Key, expire, grants_of, use, write_grants
+from joulegate_api.store.grants import Grant, Key, expire, given_as_of, grants_of, use, write_grants
 from joulegate_api.store.tables import balances, budget_revisions, hold_claims, holds, postings
 
 _LOW_BITS = 2**32
@@ -314,11 +314,22 @@ def standing(
         select(balances).where(of.tenant == tenant, of.budget == budget.name, of.period_start == period.start)
     ).one_or_none()
     account = _account(row) if row is not None else _empty(budget, period)
-    _relieve(connection, tenant, [account], now)
-    if as_of is not None:
+    if as_of is None:
+        _relieve(connection, tenant, [account], now)
+    else:
         account.base = _empty(budget, period).base
         account.posted, account.pending = counted(connection, tenant, account.key, as_of)
+        account.carried = account.carried if _was_carried(connection, tenant, period, budget.name, as_of) else NOTHING
+        account.exceptions = given_as_of(connection, tenant, account.key, as_of)
     return {unit: account.balance(unit) for unit in UNITS}
+
+
+def _was_carried(connection: Connection, tenant: str, period: Period, budget: str, as_of: datetime) -> bool:
+    """Whether the period before had been closed by then: only its close carries anything on."""
+    of = balances.c
+    query = select(of.closed_at).where(of.tenant == tenant, of.budget == budget, of.period_end == period.start)
+    closed_at = connection.execute(query).scalar_one_or_none()
+    return closed_at is not None and closed_at <= as_of
 
 
 def counted(connection: Connection, tenant: str, key: Key, as_of: datetime | None = None) -> tuple[Amounts, Amounts]:

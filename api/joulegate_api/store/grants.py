@@ -11,9 +11,9 @@ from sqlalchemy import Connection, bindparam, select, tuple_, update
 
 from joulegate.core.log import EntryType
 from joulegate.core.periods import format_instant
-from joulegate_api.store.amounts import Amounts
+from joulegate_api.store.amounts import NOTHING, UNITS, Amounts
 from joulegate_api.store.entries import Transaction
-from joulegate_api.store.tables import grants
+from joulegate_api.store.tables import exceptions, grants
 
 
 class Key(NamedTuple):
@@ -66,6 +66,26 @@ def grants_of(connection: Connection, tenant: str, keys: Collection[Key]) -> lis
         )
         for row in rows
     ]
+
+
+def given_as_of(connection: Connection, tenant: str, key: Key, as_of: datetime) -> Amounts:
+    """What exceptions gave one budget and period at an instant: all until they ran out, then what was used."""
+    of = exceptions.c
+    amounts = [of[f"amount_{unit.value}"] for unit in UNITS]
+    query = (
+        select(grants, *amounts)
+        .join(exceptions, (of.tenant == grants.c.tenant) & (of.exception_id == grants.c.exception_id))
+        .where(
+            grants.c.tenant == tenant,
+            grants.c.budget == key.budget,
+            grants.c.period_start == key.start,
+            of.approved_at <= as_of,
+        )
+    )
+    given = NOTHING
+    for row in connection.execute(query):
+        given = given.plus(Amounts.read(row, "amount" if as_of < row.expires_at else "used"))
+    return given
 
 
 def use(own: Sequence[Grant], beyond: Amounts, namespace: str | None) -> None:

@@ -74,3 +74,14 @@ def test_later_facts_are_posted_to_the_open_period_and_name_the_one_they_correct
         )
         assert connection.execute(query).scalar_one() == datetime(2026, 11, 1, tzinfo=UTC)
     assert store.trial_balance.run().differences == ()
+
+
+def test_a_balance_as_of_an_instant_has_what_was_carried_by_then(store: Store, clock: Clock) -> None:
+    clock.now = LATER
+    store.closes.close("vision", MORNING, "admin")
+    clock.now += timedelta(days=1)
+    carried = [
+        store.budgets.balance("vision", at=LATER, as_of=at).balances[Unit.MJ].carried
+        for at in (LATER - timedelta(seconds=1), LATER, clock.now)
+    ]
+    assert carried == [0, 1_000, 1_000]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -145,3 +145,24 @@ def test_money_is_asked_for_in_the_currency_of_the_budget(store: Store) -> None:
     with pytest.raises(InvalidInputError):
         store.exceptions.request(asked)
     assert store.exceptions.request(replace(asked, currency="EUR"))
+
+
+def test_a_balance_as_of_an_instant_has_the_exceptions_of_that_instant(store: Store, clock: Clock) -> None:
+    at: list[datetime] = []
+
+    def tick() -> None:
+        at.append(clock.now)
+        clock.now += timedelta(minutes=1)
+
+    tick()
+    store.exceptions.request(ASKED)
+    tick()
+    store.exceptions.approve("e-1", "bob")
+    store.ledger.decide(request("big", 1_200))
+    tick()
+    clock.now = ASKED.expires_at
+    tick()
+    store.ledger.decide(request("small", 0))
+    tick()
+    given = [store.budgets.balance("vision", as_of=instant).balances[Unit.MJ].exceptions for instant in at]
+    assert given == [0, 0, 500, 200, 200]
