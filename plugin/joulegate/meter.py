@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from fractions import Fraction
 from types import TracebackType
 from typing import Final, Self
 
@@ -100,8 +101,14 @@ class Meter:
 
     def measurement(self, device: Device, start_ns: int, end_ns: int) -> Measurement:
         """The energy of one device between two instants of CLOCK_BOOTTIME."""
-        channel = next(channel for channel in self._channels if channel.device.uuid == device.uuid)
-        return channel.measurement(start_ns, end_ns)
+        return self._channel(device).measurement(start_ns, end_ns)
+
+    def cross_check(self, device: Device) -> tuple[Fraction, int] | None:
+        """The integral of power over the counter, and the ns that both were read for; None where they were not."""
+        return self._channel(device).cross_check()
+
+    def _channel(self, device: Device) -> _Channel:
+        return next(channel for channel in self._channels if channel.device.uuid == device.uuid)
 
     def intervals(self, device: Device, start: Instant, end: Instant) -> Iterator[Interval]:
         """The run between two instants, cut at UTC quarter-hours, as a record wants it.
@@ -158,7 +165,7 @@ class _Channel:
         self._lock = threading.Lock()
         self._reached = threading.Condition(self._lock)
         gap_ns = 3 * max(interval_ns, device.sensor.period_ns)
-        self._curve = EnergyCurve(Instrument(device.sensor, device.enforced_limit_mw, None, gap_ns))
+        self._curve = EnergyCurve(Instrument(device.sensor, device.enforced_limit_mw, device.calibration, gap_ns))
         self._thread = threading.Thread(target=self._run, name=f"joulegate {device.uuid}", daemon=True)
 
     def start(self) -> None:
@@ -182,6 +189,10 @@ class _Channel:
             found = measure(self._curve, start_ns, end_ns, self._reader.methods)
         failed = {"readings_failed"} if self.cost.failures else set()
         return replace(found, flags=tuple(sorted({*found.flags, *self.device.flags, *failed})))
+
+    def cross_check(self) -> tuple[Fraction, int] | None:
+        with self._lock:
+            return self._curve.cross_check
 
     def _run(self) -> None:
         next_ns = self._clock.boottime_ns()

@@ -6,9 +6,10 @@ Nothing here fails the run: what cannot be measured is not measured, and said.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import joulegate
@@ -16,13 +17,16 @@ from joulegate.clock import SystemClock
 from joulegate.core import display, records
 from joulegate.core.errors import JoulegateError, UnavailableError
 from joulegate.core.metering import Measurement, Method, Uncertainty
-from joulegate.core.records import EfficiencyRecord, Kind, RunOutcome, Source
+from joulegate.core.records import EfficiencyRecord, Kind, Opinion, RunOutcome, Source
+from joulegate.core.sensors import Calibration, parse_calibrations
 from joulegate.core.units import NS_PER_SECOND, Energy
 from joulegate.facts import Facts, QualityFact, WorkFact
-from joulegate.gpu import GpuReader, open_reader, visible
+from joulegate.gpu import Device, GpuReader, open_reader, visible
 from joulegate.gpu.replay import ReplayReader
+from joulegate.home import home, read_private
 from joulegate.host import HostEnergy, HostReader, open_host
 from joulegate.meter import Meter
+from joulegate.opinions import COUNTRY, SecondOpinion
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class Recording:
         self._reader: GpuReader | None = None
         self._meter: Meter | None = None
         self._host = _Host(environment.get("JOULEGATE_HOST_MW"))
+        self._remarks: list[str] = []
+        self._opinion: Opinion | None = None
         try:
             self._open(environment, trace)
         except JoulegateError as error:
@@ -59,6 +65,12 @@ class Recording:
             self.reason = str(error)
         except Exception as error:  # noqa: BLE001 -- whatever a driver or its binding does, the work goes on
             self.reason = repr(error)
+        country = environment.get(COUNTRY)
+        self._second = SecondOpinion(country, self._boards(), environment) if country else None
+
+    def _boards(self) -> list[str]:
+        """The GPUs of this machine that are measured."""
+        return [device.uuid for device in self._meter.devices] if self._meter and self.source is Source.NVML else []
 
     def _open(self, environment: Mapping[str, str], trace: str | None) -> None:
         replay = environment.get("JOULEGATE_REPLAY")
@@ -70,7 +82,16 @@ class Recording:
             devices = visible(devices, environment.get("CUDA_VISIBLE_DEVICES"))
         if not devices:
             raise UnavailableError("CUDA_VISIBLE_DEVICES leaves no GPU that can be read")
-        self._meter = Meter(reader, devices=devices)
+        self._meter = Meter(reader, devices=self._calibrated(devices, environment))
+
+    def _calibrated(self, devices: Sequence[Device], environment: Mapping[str, str]) -> Sequence[Device]:
+        """The devices with their calibrations; a file that cannot be read is said, and figures are not calibrated."""
+        try:
+            known = calibrations(environment)
+        except JoulegateError as error:
+            self._remarks.append(f"not calibrated: {error}")
+            return devices
+        return [replace(device, calibration=known.get(device.uuid)) for device in devices]
 
     @property
     def source(self) -> Source:
@@ -78,7 +99,9 @@ class Recording:
         return Source(self._meter.source) if self._meter else Source.NVML
 
     def start(self) -> None:
-        """The run begins now."""
+        """The run begins now; before that a second opinion, where one was asked for."""
+        if self._second:
+            self._second.start()
         try:
             self._host.start()
             self.started = self._meter.start() if self._meter else SystemClock().now()
@@ -92,6 +115,8 @@ class Recording:
         self._host.stop()
         if self._reader:
             self._reader.close()
+        if self._second and self._opinion is None:
+            self._opinion = self._second.stop()
 
     def record(self, subject: Subject, outcome: RunOutcome, facts: Facts, *, began: bool = True) -> EfficiencyRecord:
         """The record of the run; ``began`` False: nothing ran, so nothing was measured."""
@@ -112,7 +137,15 @@ class Recording:
             software=f"joulegate/{joulegate.__version__}",
             work=tuple(self._work(fact) for fact in facts.work),
             quality=tuple(_quality(fact) for fact in facts.quality),
+            measuring=self._measuring(),
+            opinions=(self._opinion,) if began and self._opinion else (),
         )
+
+    def _measuring(self) -> records.Measuring | None:
+        if self._meter is None:
+            return None
+        cost = self._meter.cost()
+        return records.Measuring(cost.readings, cost.failures, cost.cpu_ns, cost.longest_ns)
 
     def _devices(self) -> Iterable[records.DeviceUse]:
         if self._meter is None or self.stopped.boottime_ns <= self.started.boottime_ns:
@@ -120,7 +153,14 @@ class Recording:
         for device in self._meter.devices:
             intervals = self._meter.intervals(device, self.started, self.stopped)
             parts = ((part.start, part.end, part.measurement) for part in intervals)
-            yield records.DeviceUse(device.uuid, device.model, tuple(_interval(*part) for part in parts))
+            check = self._meter.cross_check(device)
+            yield records.DeviceUse(
+                device.uuid,
+                device.model,
+                tuple(_interval(*part) for part in parts),
+                check and records.CrossCheck(float(check[0]), check[1]),
+                device.calibration,
+            )
 
     def _work(self, fact: WorkFact) -> records.WorkDone:
         measurements: list[Measurement] = []
@@ -156,7 +196,21 @@ class Recording:
         else:
             said = f"GPU energy not measured ({self.reason or 'no reading covers the run'})"
         host = record.host.energy
-        return f"{said}; host " + ("not measured" if host is None else display.energy(host.mj))
+        said += "; host " + ("not measured" if host is None else display.energy(host.mj))
+        return "; ".join([said, *(_told(opinion, energy) for opinion in record.opinions), *self._remarks])
+
+
+def calibrations(environment: Mapping[str, str]) -> dict[str, Calibration]:
+    """The calibrations of boards that JOULEGATE_CALIBRATIONS or the home folder has; none where there is no file.
+
+    Raises :class:`JoulegateError` where a file cannot be read.
+    """
+    named = environment.get("JOULEGATE_CALIBRATIONS")
+    path = Path(named) if named else home(environment) / "calibrations.csv"
+    text = read_private(path)
+    if text is None and named:
+        raise UnavailableError(f"there is no file {path}")
+    return parse_calibrations(text or "", str(path))
 
 
 def together(parts: Iterable[Uncertainty | None]) -> Uncertainty | None:
@@ -230,6 +284,14 @@ def _interval(start: datetime, end: datetime, measured: Measurement) -> records.
         uncertainty=measured.uncertainty,
         flags=measured.flags,
     )
+
+
+def _told(opinion: Opinion, ours: Energy | None) -> str:
+    """What another tool says, in a few words."""
+    if opinion.accelerator is None:
+        return f"{opinion.tool}: no GPU energy ({opinion.reason})"
+    said = f"{opinion.tool}: {display.energy(opinion.accelerator.mj)}"
+    return f"{said} ({opinion.accelerator.mj / ours.mj - 1:+.1%} of ours)" if ours and ours.mj else said
 
 
 def _quality(fact: QualityFact) -> records.Quality:

@@ -16,6 +16,7 @@ OWN = {"joulegate", "joulegate_api", "joulegate_migrations", "joulegate_operator
 ROOMS = {
     "api": ("api/joulegate_api", "migrations/joulegate_migrations", "plugin/joulegate/signing.py"),
     "cli": ("plugin/joulegate/cli", "plugin/joulegate/signing.py"),
+    "codecarbon": ("plugin/joulegate/integrations/codecarbon.py",),
     "node": ("operators/joulegate_operators",),
     "pipelines": ("plugin/joulegate/pipelines.py",),
 }

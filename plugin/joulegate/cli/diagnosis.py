@@ -28,6 +28,8 @@ OWN: Final = (
     ("JOULEGATE_TOKEN_FILE", "", "File with that token."),
     ("JOULEGATE_REPLAY", "", "Recording that is played where there is no GPU, such as a100_square."),
     ("JOULEGATE_HOST_MW", "", "Power of the host in mW where it cannot be read; its energy is then marked declared."),
+    ("JOULEGATE_CALIBRATIONS", "", "File of calibrations of boards; without it calibrations.csv in the home folder."),
+    ("JOULEGATE_CODECARBON", "", "Country, such as FRA: CodeCarbon measures beside each run, as a second opinion."),
     ("JOULEGATE_CLUSTER", "local", "Cluster that records name."),
     ("JOULEGATE_NAMESPACE", "default", "Namespace that records name."),
     ("JOULEGATE_SITE", "default", "Site that records name."),

@@ -64,7 +64,19 @@ def show(
         if error.code != "not_found":
             raise
         found = client.get(f"/v1/runs/{quote(record_id, safe='')}")
+    for record in found.get("records", [found]):
+        _compare(record)
     print_value(found, Format.YAML if form is Format.TABLE else form)
+
+
+def _compare(record: dict[str, Any]) -> None:
+    """Put beside each second opinion by how much it differs from ours; null where either has no figure."""
+    parts = [interval["energy_mj"] for device in record["devices"] for interval in device["intervals"]]
+    ours = sum(int(part) for part in parts if part is not None) if parts and None not in parts else None
+    for opinion in record.get("opinions", ()):
+        theirs = opinion["accelerator_mj"]
+        known = bool(ours) and theirs is not None
+        opinion["difference_percent"] = round(100 * (int(theirs) / ours - 1), 2) if ours and known else None
 
 
 def import_(

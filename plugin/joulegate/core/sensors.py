@@ -165,3 +165,38 @@ def parse_calibration(text: str) -> Calibration:
     except (ValueError, ZeroDivisionError):
         raise InvalidInputError(f"{text[:60]!r} is not G,O: a gain and an offset in mW", "calibration") from None
     return Calibration(gain, offset)
+
+
+_COLUMNS: Final = ["uuid", "gain", "offset_mw", "by", "on"]
+
+
+def parse_calibrations(text: str, name: str) -> dict[str, Calibration]:
+    """Read the calibrations of boards, one a line: ``uuid,gain,offset_mw,by,on`` under that header.
+
+    ``on`` is a date such as 2026-11-23. Raises :class:`InvalidInputError` that names the file ``name`` and the line.
+    """
+    found: dict[str, Calibration] = {}
+    header = False
+    for number, line in enumerate(text.splitlines(), 1):
+        place = f"{name}:{number}"
+        cells = [cell.strip() for cell in line.split(",")]
+        if not line.strip() or line.startswith("#"):
+            continue
+        if not header:
+            header = cells == _COLUMNS
+            if not header:
+                raise InvalidInputError(f"the first line must be {','.join(_COLUMNS)}", place)
+            continue
+        if len(cells) != len(_COLUMNS) or not all(cells):
+            raise InvalidInputError(f"{','.join(_COLUMNS)} are wanted, none of them empty", place)
+        uuid, gain, offset_mw, by, on = cells
+        if uuid in found:
+            raise InvalidInputError(f"{uuid} is there twice", place)
+        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", on):
+            raise InvalidInputError(f"{on[:60]!r} is not a date such as 2026-11-23", place)
+        try:
+            one = parse_calibration(f"{gain},{offset_mw}")
+        except InvalidInputError as error:
+            raise InvalidInputError(error.message, place) from None
+        found[uuid] = Calibration(one.gain, one.offset_mw, by, on)
+    return found

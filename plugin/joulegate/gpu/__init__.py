@@ -14,7 +14,7 @@ from typing import Protocol, Self
 from joulegate.core.curve import Reading
 from joulegate.core.errors import UnavailableError
 from joulegate.core.metering import Methods
-from joulegate.core.sensors import Sensor
+from joulegate.core.sensors import Calibration, Sensor
 
 __all__ = ["Device", "GpuReader", "open_reader", "visible"]
 
@@ -24,7 +24,7 @@ class Device:
     """One physical accelerator; ``uuid`` is its identity, ``index`` moves.
 
     ``flags`` are what every figure of it has to carry (a replay, module scope,
-    an assumed sensor).
+    an assumed sensor). ``calibration`` is this board's own, where somebody made one.
     """
 
     uuid: str
@@ -33,6 +33,7 @@ class Device:
     enforced_limit_mw: int | None
     sensor: Sensor
     flags: tuple[str, ...] = ()
+    calibration: Calibration | None = None
 
 
 def visible(devices: tuple[Device, ...], selection: str | None) -> tuple[Device, ...]:
