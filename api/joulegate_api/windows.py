@@ -26,7 +26,16 @@ def post_windows(raw: RawBatch, parts: Parts, caller: Caller) -> JSONResponse:
     body = WINDOWS.read(raw)
     node, cluster = place_of(caller, parts)
     windows = tuple(_window(window, f"windows.{index}") for index, window in enumerate(body.windows))
-    batch = WindowBatch(cluster, node, body.incarnation, body.seq, windows, parts.settings.site, enrolled_only=True)
+    batch = WindowBatch(
+        cluster,
+        node,
+        body.incarnation,
+        body.seq,
+        windows,
+        parts.settings.site,
+        enrolled_only=True,
+        withheld=body.withheld,
+    )
     taken = parts.store.windows.ingest(batch)
     apart = tuple(QuarantinedBody(found.window_seq, found.reason) for found in taken.quarantined)
     return answer(WindowsAnswer(taken.accepted_seq, apart))

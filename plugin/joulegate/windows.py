@@ -61,14 +61,16 @@ class WindowBody:
 class WindowsBody:
     """``POST /v1/windows``: windows of one incarnation of a meter's log, in order, from ``seq`` on.
 
-    ``incarnation`` is ``NODE_UID:LOG_UUID``. A request without windows changes
-    nothing and asks for the high-water mark.
+    ``incarnation`` is ``NODE_UID:LOG_UUID``. ``withheld`` names numbers whose windows
+    were refused: the meter keeps them, they count as accepted, and may still come.
+    A request without both changes nothing and asks for the high-water mark.
     """
 
     __pydantic_config__ = STRICT
     incarnation: Identity
     seq: Sequence
     windows: Annotated[tuple[WindowBody, ...], Items(WINDOWS_MOST)]
+    withheld: Annotated[tuple[Sequence, ...], Items(100_001)] = ()
 
 
 @dataclass(frozen=True, slots=True)

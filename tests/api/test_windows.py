@@ -128,6 +128,36 @@ def test_a_folded_window_stands_for_its_numbers(node: Service) -> None:
     assert sent(node, window(3))["accepted_seq"] == 3
 
 
+def withhold(service: Service, *numbers: int) -> Any:
+    body = {"incarnation": "node-uid:log-uuid", "seq": 0, "windows": [], "withheld": list(numbers)}
+    answered = service.post("/v1/windows", body, by=NODE)
+    assert answered.status_code == 200, answered.text
+    return answered.json()
+
+
+def test_a_number_whose_window_the_meter_keeps_back_counts_and_the_window_may_still_come(node: Service) -> None:
+    sent(node, window(0))
+    assert sent(node, window(2))["accepted_seq"] == 0
+    assert withhold(node, 1) == {"accepted_seq": 2, "quarantined": []}
+    before = node.fingerprint()
+    assert withhold(node, 1)["accepted_seq"] == 2
+    assert node.fingerprint() == before
+    assert sent(node, window(1)) == {"accepted_seq": 2, "quarantined": []}
+    assert sent(node, window(1)) == {"accepted_seq": 2, "quarantined": []}
+    drawn = "SELECT sum(active_mj + idle_mj) FROM windows"
+    with node.store._database.read() as connection:
+        assert int(connection.execute(text(drawn)).scalar_one()) == 3 * 6_000_000
+    other = window(1, active_mj="1")
+    assert sent(node, other)["quarantined"] == [{"window_seq": 1, "reason": "has the number of another window"}]
+
+
+def test_a_folded_window_that_was_kept_back_still_stands_for_its_numbers(node: Service) -> None:
+    assert withhold(node, 0, 1, 2)["accepted_seq"] == 2
+    folded = window(0, replaces=[1, 2], end="2026-11-20T08:03:00Z", energy_end_mj="18000000")
+    assert sent(node, folded) == {"accepted_seq": 2, "quarantined": []}
+    assert sent(node, window(3))["accepted_seq"] == 3
+
+
 def test_a_gap_is_taken_and_energy_without_measurement_is_refused(node: Service) -> None:
     gap = {"active_mj": None, "idle_mj": None, "method": "not_measured", "coverage": 0.0}
     assert sent(node, window(0, **gap, energy_end_mj="0"))["accepted_seq"] == 0

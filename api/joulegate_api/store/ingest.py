@@ -41,6 +41,8 @@ from joulegate_api.store.windows import (
 ATTEMPTS: Final = 20
 FOLDED: Final = "folded"
 """In the place of the hash of a number that was never sent: another window stands for it."""
+WITHHELD: Final = "withheld"
+"""In the place of the hash of a number that its meter keeps back; its window may still come."""
 
 _CHUNK: Final = 500
 
@@ -94,6 +96,7 @@ class WindowBook:
         if (in_force.hierarchy, in_force.rates, parts) != (planned.hierarchy, planned.book.version, planned.parts):
             raise StaleError
         now = transaction.now()
+        self._withhold(transaction, batch, now)
         fresh, kept_apart, told_apart = self._sort(transaction, batch, planned)
         self._write_windows(transaction, batch, fresh, kept_apart, now)
         if fresh:
@@ -126,8 +129,9 @@ class WindowBook:
         self, transaction: Transaction, batch: WindowBatch, planned: WindowPlan
     ) -> tuple[list[tuple[Window, str]], list[tuple[Window, str, str]], list[Quarantined]]:
         """New windows to accept, new ones to keep apart, and what the answer names."""
-        known, apart = self._known(transaction, batch)
-        _check_contiguous(batch, {seq for seq, _ in apart})
+        known, every = self._known(transaction, batch)
+        _check_contiguous(batch, {seq for seq, _ in every})
+        apart = {key: reason for key, reason in every.items() if key[1] != WITHHELD}
         spans = self._spans(transaction, batch)
         fresh: list[tuple[Window, str]] = []
         kept_apart: list[tuple[Window, str, str]] = []
@@ -154,6 +158,21 @@ class WindowBook:
                 kept_apart.append((window, digest, fault))
                 named.append(Quarantined(window.window_seq, fault))
         return fresh, kept_apart, named
+
+    def _withhold(self, transaction: Transaction, batch: WindowBatch, now: datetime) -> None:
+        """Keep the numbers that the meter holds back, once each."""
+        of = quarantine.c
+        ours = (of.tenant == self._tenant, of.incarnation == batch.incarnation, of.content_hash == WITHHELD)
+        wanted = sorted({*batch.withheld})
+        for begin in range(0, len(wanted), _CHUNK):
+            some = wanted[begin : begin + _CHUNK]
+            query = select(of.window_seq).where(*ours, of.window_seq.in_(some))
+            there = set(transaction.connection.execute(query).scalars())
+            row: dict[str, Any] = {"tenant": self._tenant, "incarnation": batch.incarnation, "content_hash": WITHHELD}
+            row |= {"reason": "is kept back by its meter, since it was refused", "body": {}, "received_at": now}
+            rows = [row | {"window_seq": number} for number in some if number not in there]
+            if rows:
+                transaction.connection.execute(insert(quarantine), rows)
 
     def _known(self, transaction: Transaction, batch: WindowBatch) -> tuple[dict[int, str], dict[tuple[int, str], str]]:
         last = max((number for w in batch.windows for number in (w.window_seq, *w.replaces)), default=batch.seq)

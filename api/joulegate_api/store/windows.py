@@ -84,6 +84,8 @@ class WindowBatch:
     site: str = "default"
     enrolled_only: bool = False
     """Whether windows of a device that this node has not enrolled are kept apart."""
+    withheld: tuple[int, ...] = ()
+    """Numbers whose windows the meter keeps back, since they were refused; each may still come."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,14 @@ class Figures:
             "joulegate_meter_quarantined_total", "Windows that the API set aside.", self._shipper.quarantined
         )
         yield _gauge(
+            "joulegate_meter_refused_windows", "Windows that the API refuses as they are.", self._shipper.refusals.count
+        )
+        yield _counter(
+            "joulegate_meter_refused_devices_total",
+            "Devices that the API would not enrol.",
+            self._shipper.refused_devices,
+        )
+        yield _gauge(
             "joulegate_meter_api_refuses", "1 where the last round of sending failed.", bool(self._shipper.error)
         )
         yield _counter("joulegate_meter_read_failures_total", "Readings that failed.", self._sampler.failures)

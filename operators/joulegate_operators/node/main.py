@@ -157,7 +157,10 @@ def _node_uid(api: kubernetes_client.ApiClient, node: str) -> str:
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT; 0 after an orderly end, 1 where it cannot start."""
+    """Run until SIGTERM or SIGINT; 0 after an orderly end, 1 where it cannot start.
+
+    SIGHUP sends windows again that the API refused.
+    """
     try:
         settings = Settings.from_environment(os.environ)
         process = NodeProcess(settings, open_reader(settings.replay, settings.node))
@@ -170,6 +173,7 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGHUP, lambda _number, _frame: process.shipper.retry())
     process.run()
     return 0
 

@@ -52,7 +52,7 @@ class WindowLog:
 
     def __init__(self, folder: Path, node_uid: str, *, reach: Reach = passing, budget: int = BUDGET) -> None:
         """Read what is there; raises ``OSError`` where the folder cannot be read."""
-        self._folder = make_private(folder)
+        self.folder = make_private(folder)
         self._reach = reach
         self._budget = budget
         self._lock = threading.RLock()
@@ -71,7 +71,7 @@ class WindowLog:
         self._load(node_uid)
 
     def _load(self, node_uid: str) -> None:
-        found = segments(self._folder)
+        found = segments(self.folder)
         damaged = [(segment, frame) for segment in found for frame in segment.damaged]
         for segment, frame in damaged:
             self._set_aside(f"{segment.path.name}-{frame.begin}.damaged", frame.content or b"")
@@ -87,7 +87,7 @@ class WindowLog:
         self._fill_holes()
 
     def _load_marks(self) -> None:
-        path = self._folder / "marks.log"
+        path = self.folder / "marks.log"
         data = path.read_bytes() if path.exists() else b""
         for frame in frames(data):
             if frame.content is None:
@@ -101,7 +101,7 @@ class WindowLog:
 
     def _set_aside(self, name: str, content: bytes) -> None:
         """Keep damaged bytes for people; once for each place."""
-        folder = make_private(self._folder / "quarantine")
+        folder = make_private(self.folder / "quarantine")
         if not (folder / name).exists():
             self.quarantined += 1
             with suppress(OSError):
@@ -132,7 +132,7 @@ class WindowLog:
         before = [record for record in self._records if record.last < first]
         windows = fillers(first, last, self._read(reversed(before)), after)
         generation = 0
-        while (path := segment_path(self._folder, first, generation)).exists():
+        while (path := segment_path(self.folder, first, generation)).exists():
             generation += 1
         self._write_segment(path, windows, {}, 0)
 
@@ -165,12 +165,12 @@ class WindowLog:
             self._active = None
         first = self.next_seq
         generation = 0
-        while (path := segment_path(self._folder, first, generation)).exists():
+        while (path := segment_path(self.folder, first, generation)).exists():
             generation += 1  # a file of which nothing could be believed
         self._reach("wal.segment")
         self._active = Appender(path, self._reach)
         self._active.append(head_of(self.incarnation), durable=True)
-        sync_folder(self._folder)
+        sync_folder(self.folder)
         self._reach("wal.segment_durable")
         return self._active
 
@@ -248,7 +248,7 @@ class WindowLog:
                 marks.close()
                 self._marks = None
             self._rewrite_marks()
-            marks = self._marks = Appender(self._folder / "marks.log", self._reach)
+            marks = self._marks = Appender(self.folder / "marks.log", self._reach)
         marks.append(json.dumps(mark, separators=(",", ":")).encode(), durable=True)
 
     def _rewrite_marks(self) -> None:
@@ -258,7 +258,7 @@ class WindowLog:
             for seq, at in self._acknowledged
         ]
         content = b"".join(framed(json.dumps(mark, separators=(",", ":")).encode()) for mark in kept)
-        write_private(self._folder / "marks.log", content)
+        write_private(self.folder / "marks.log", content)
 
     # -- keeping -----------------------------------------------------------------------------
 
@@ -306,7 +306,7 @@ class WindowLog:
         before = self._records
         self._records = kept
         try:
-            path = segment_path(self._folder, first, generation)
+            path = segment_path(self.folder, first, generation)
             self._write_segment(path, folded, dict(self.through), until)
         except Exception:
             self._records = before

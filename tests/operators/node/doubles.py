@@ -241,18 +241,26 @@ class Api:
     forget_above: int | None = None
     status: int = 200
     lose_answers: int = 0
+    refused_pods: set[str | None] = field(default_factory=set)
+    """Pods whose windows break a rule; a request with one is refused as a whole."""
+    refused_devices: set[str] = field(default_factory=set)
+    withheld: set[int] = field(default_factory=set)
+    answer: Any = None
+    """What is answered to windows instead."""
 
     def rows(self) -> list[Any]:
         return [row for rows in self.windows.values() for row in rows.values()]
 
     def accepted(self, incarnation: str) -> int:
         known = {n for row in self.windows.get(incarnation, {}).values() for n in (row["window_seq"], *row["replaces"])}
+        known |= self.withheld
         at = -1
         while at + 1 in known:
             at += 1
         return at
 
     def take(self, body: Any) -> Any:
+        self.withheld.update(body.get("withheld", ()))
         rows = self.windows.setdefault(body["incarnation"], {})
         for row in body["windows"]:
             before = rows.setdefault(row["window_seq"], row)
@@ -272,11 +280,15 @@ class Api:
                     api.tokens.add(self.headers.get("Authorization"))
                     if api.status != 200:
                         self.say(api.status, {"code": "unavailable", "detail": "told to"})
+                    elif api.refused_pods & {row["pod_uid"] for row in body.get("windows", ())}:
+                        self.say(422, {"code": "invalid_input", "detail": "told to"})
+                    elif body.get("uuid") in api.refused_devices:
+                        self.say(409, {"code": "conflict", "detail": "told to"})
                     elif self.path == "/v1/devices":
                         api.devices.append(body)
                         self.say(200, {})
                     else:
-                        answer = api.take(body)
+                        answer = api.take(body) if api.answer is None else api.answer
                         if api.lose_answers:
                             api.lose_answers -= 1
                             self.close_connection = True

@@ -21,9 +21,13 @@ POINTS = [
     *(f"tape.{point}" for point in ("before", "piece", "written", "beginning", "begun", "turned")),
     *(f"wal.{point}" for point in ("appended", "segment", "segment_durable", "marked_sent")),
     *(f"wal.{point}" for point in ("acknowledging", "acknowledged", "removing", "folding", "folded")),
-    *(f"ship.{point}" for point in ("before", "answered")),
+    *(f"ship.{point}" for point in ("before", "answered", "set_aside")),
     *(f"meter.{point}" for point in ("sampled", "noted", "collected", "written")),
 ]
+
+
+REFUSED = "a4"
+"""A pod whose windows the API refuses until the end."""
 
 
 def live(folder: Path, address: str, *point: str) -> int:
@@ -43,10 +47,13 @@ def by_pod(api: Api) -> Counter[str | None]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Counter[str | None], set[str]]:
-    api, folder = Api(), tmp_path_factory.mktemp("undisturbed")
+    api, folder = Api(refused_pods={REFUSED}), tmp_path_factory.mktemp("undisturbed")
     with api.serving() as address:
         assert live(folder, address) == 0
-    return by_pod(api), set((folder / "points").read_text().split())
+        reached = set((folder / "points").read_text().split())
+        api.refused_pods.clear()
+        assert live(folder, address) == 0
+    return by_pod(api), reached
 
 
 @pytest.mark.slow
@@ -61,12 +68,16 @@ def test_the_points_are_all_there_are(undisturbed: tuple[Counter[str | None], se
 def test_f1_killed_at_a_named_point_nothing_is_lost_and_nothing_counted_twice(
     point: str, tmp_path: Path, undisturbed: tuple[Counter[str | None], set[str]]
 ) -> None:
-    api = Api()
+    api = Api(refused_pods={REFUSED})
     with api.serving() as address:
         for count in (1, 3):
             live(tmp_path / "node", address, f"{point}:{count}")
         assert live(tmp_path / "node", address) == 0
+        assert by_pod(api)[REFUSED] == 0
+        api.refused_pods.clear()
+        assert live(tmp_path / "node", address) == 0  # a start sends again what was refused
     assert api.conflicts == []
     assert by_pod(api) == undisturbed[0]
+    assert by_pod(api)[REFUSED] > 0
     (rows,) = api.windows.values()
     assert numbers(list(rows.values())) == list(range(max(numbers(list(rows.values()))) + 1))
