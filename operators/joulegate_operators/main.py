@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from joulegate.client import Client
 from joulegate.core.errors import JoulegateError
 from joulegate_operators.budgets import Budgets
+from joulegate_operators.exceptions import Exceptions
 from joulegate_operators.kinds import Kind
 from joulegate_operators.kube import connect
 from joulegate_operators.rates import Rates
@@ -45,8 +46,12 @@ class Operator:
         self._stop = threading.Event()
         self._changed = threading.Event()
         kube = connect(settings.kubeconfig)
-        # Rates first: a budget's charges are priced by what is in force.
-        self._reconcilers: Sequence[Reconciler] = (Rates(kube, self._changed), Budgets(kube, self._changed))
+        # In this order: charges are priced by what is in force, and an exception names budgets.
+        self._reconcilers: Sequence[Reconciler] = (
+            Rates(kube, self._changed),
+            Budgets(kube, self._changed),
+            Exceptions(kube, self._changed),
+        )
 
     def run(self) -> None:
         """Work until :meth:`stop`. A pass that fails is told and tried again, with growing pauses."""

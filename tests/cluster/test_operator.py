@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import yaml
 from joulegate.client import ApiError, Client
 from joulegate.core.errors import UnavailableError
 from joulegate.core.objects import API_VERSION
+from joulegate.core.periods import format_instant
 from tests.cluster.api import Api, Object, RefusedError, eventually
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.programs import Clients
@@ -56,8 +59,21 @@ class World:
         self._start("api", [str(Path(sys.executable).parent / "joulegate"), "up", "--port", port])
         eventually(self.answers, saying="the API is ready")
 
+    def enroll_operator(self) -> None:
+        """Give the operator a token of its own: an administrator may not ask in another's name, the operator may."""
+        asked = ["token", "add", "operator", "--role", "operator", "--namespace", "*", "--json"]
+        command = [str(Path(sys.executable).parent / "joulegate"), *asked]
+        made = subprocess.run(command, env=self.environment, check=True, stdout=subprocess.PIPE)
+        token = self.home / "operator-token"
+        token.touch(0o600)
+        token.write_text(json.loads(made.stdout)["token"])
+
     def start_operator(self, name: str = "operator") -> None:
-        self._start(name, [sys.executable, "-m", "joulegate_operators.main"])
+        identity = {
+            "JOULEGATE_ADDRESS": self.client.address,
+            "JOULEGATE_TOKEN_FILE": str(self.home / "operator-token"),
+        }
+        self._start(name, [sys.executable, "-m", "joulegate_operators.main"], identity)
 
     def answers(self) -> bool:
         try:
@@ -66,9 +82,9 @@ class World:
             return False
         return True
 
-    def _start(self, name: str, command: Sequence[str]) -> None:
+    def _start(self, name: str, command: Sequence[str], more: Mapping[str, str] | None = None) -> None:
         with (self.home / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
+            process = subprocess.Popen(command, env=self.environment | dict(more or {}), stdout=log, stderr=log)
         self.processes[name] = process
 
     def kill(self, name: str, how: signal.Signals = signal.SIGKILL) -> int:
@@ -92,12 +108,13 @@ def world(
     made = World(control_plane, home, control_plane.kubeconfig_of(ACCOUNT))
     try:
         made.start_api()
+        made.enroll_operator()
         made.start_operator()
         yield made
     finally:
         for name in list(made.processes):
             made.kill(name)
-        for kind in ("Budget", "GridIntensity", "PriceBook", "Site"):
+        for kind in ("BudgetException", "Budget", "GridIntensity", "PriceBook", "Site"):
             for each in api.all(API_VERSION, kind):
                 api.delete(each)
 
@@ -266,6 +283,36 @@ def test_rates_reach_the_api_and_rows_that_change_are_added(api: Api, world: Wor
 def test_a_row_that_the_api_refuses_is_a_condition_with_its_place(api: Api, world: World) -> None:
     told = settled(api, api.apply(site("bell", "1.1", "D\a")), "False")
     assert (told["reason"], "rows.0.zone" in told["message"]) == ("Refused", True), told
+
+
+def test_an_exception_gives_room_once_it_is_approved(api: Api, world: World) -> None:
+    settled(api, api.apply(budget("vision", scope={"namespaces": ["default"]}, limits={"energyKwh": "120"})))
+    spec = {"budgets": ["vision"], "amount": {"energyKwh": "10"}, "reason": "a paper", "requestedBy": "ana"}
+    until = format_instant(datetime.now(UTC) + timedelta(days=1))
+    metadata = {"name": "more", "namespace": "default"}
+    asked = {"apiVersion": API_VERSION, "kind": "BudgetException", "metadata": metadata}
+    made = api.apply(asked | {"spec": spec | {"expiresAt": until}})
+    assert settled(api, made, "False")["reason"] == "AwaitingApproval"
+    assert world.client.get("/v1/budgets/vision/balance")["energy"]["exceptions"] == "0"
+    approved = api.patch(made, {"spec": {"approvedBy": "bo"}})
+    assert settled(api, approved)["message"].startswith("by bo, until ")
+    balance = world.client.get("/v1/budgets/vision/balance")["energy"]
+    assert (balance["exceptions"], balance["limit"]) == ("36000000000", "468000000000")
+    world.kill("operator")
+    world.start_operator()
+    settled(api, api.apply(budget("after-the-restart")))
+    assert world.client.get("/v1/budgets/vision/balance")["energy"] == balance
+
+
+def test_an_exception_that_cannot_be_is_a_condition(api: Api, world: World) -> None:
+    metadata = {"name": "elsewhere", "namespace": "default"}
+    spec = {"budgets": ["nobody-knows-it"], "amount": {"energyKwh": "10"}, "reason": "a paper", "requestedBy": "ana"}
+    until = format_instant(datetime.now(UTC) + timedelta(days=1))
+    source = {"apiVersion": API_VERSION, "kind": "BudgetException", "metadata": metadata}
+    told = settled(api, api.apply(source | {"spec": spec | {"expiresAt": until}}), "False")
+    assert (told["reason"], "nobody-knows-it" in told["message"]) == ("Refused", True)
+    past = {"metadata": metadata | {"name": "past"}, "spec": spec | {"expiresAt": "2020-01-01T00:00:00Z"}}
+    assert settled(api, api.apply(source | past), "False")["reason"] == "Expired"
 
 
 def test_the_operator_may_write_status_and_nothing_else(api: Api, world: World) -> None:
