@@ -21,6 +21,7 @@ from joulegate_api import (
     exceptions,
     holds,
     inventories,
+    log,
     metrics,
     predictions,
     rates,
@@ -73,6 +74,7 @@ _ROUTERS: Final = (
     comparisons.router,
     admission.router,
     reports.router,
+    log.router,
     sessions.router,
 )
 
@@ -130,8 +132,9 @@ def _add_own_routes(app: FastAPI) -> None:
 
     @app.get("/metrics", tags=["service"])
     def metrics_text(parts: Parts) -> PlainTextResponse:
-        """Counters of this replica and the balances of every open budget."""
-        return PlainTextResponse(parts.metrics.text(budgets.current(parts.store)), media_type=metrics.CONTENT_TYPE)
+        """Counters of this replica, the balances of every open budget, and the state of the log."""
+        text = parts.metrics.text(budgets.current(parts.store), parts.keeper.state())
+        return PlainTextResponse(text, media_type=metrics.CONTENT_TYPE)
 
     @app.get("/openapi.json", include_in_schema=False)
     def openapi_json() -> JSONResponse:

@@ -86,6 +86,9 @@ ACCESS: Final[Mapping[tuple[str, str], Access]] = {
     ("POST", "/v1/admission/preview"): Access(READERS),
     ("POST", "/v1/reports"): Access(READERS),
     ("GET", "/v1/reports/{report_id}.{name}"): Access(READERS, page=True),
+    ("GET", "/v1/log/checkpoint"): Access(READERS),
+    ("GET", "/v1/log/entries"): Access(AUDITORS),
+    ("GET", "/v1/log/proof"): Access(AUDITORS),
     ("GET", "/"): Access(READERS, page=True),
     ("GET", "/reports/{month}.{name}"): Access(READERS, page=True),
 }

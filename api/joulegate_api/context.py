@@ -16,6 +16,7 @@ from joulegate_api.accounts import Accounts
 from joulegate_api.auth import ACCESS, SESSION_COOKIE, Access, Principal, Sessions, Tokens, authenticate, bearer_of
 from joulegate_api.cluster import Cluster
 from joulegate_api.history import History
+from joulegate_api.log_keeper import LogKeeper
 from joulegate_api.metrics import Metrics
 from joulegate_api.settings import Settings
 from joulegate_api.store import Store
@@ -33,6 +34,11 @@ class Context:
     metrics: Metrics = field(default_factory=Metrics)
     cluster: Cluster | None = None
     accounts: Accounts | None = None
+    keeper: LogKeeper = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The keeper of the log is a part of every service; it reads keys and anchors when it needs them."""
+        object.__setattr__(self, "keeper", LogKeeper(self.settings, self.store))
 
     @property
     def here(self) -> Grant:

@@ -32,6 +32,20 @@ _BASE: Final = {
 Sample = tuple[str, Mapping[str, str], int | float | Fraction]
 
 
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """The log in figures; ``checkpoint_age_s`` is None where nothing was ever signed.
+
+    ``lag_s`` is how long the oldest entry has been waiting for its place; ``held`` counts entries
+    that get none, because the chain of their writer is broken.
+    """
+
+    lag_s: float
+    checkpoint_age_s: float | None
+    held: int
+    read_only: bool
+
+
 @dataclass(slots=True)
 class Metrics:
     """Decisions and their times, counted by this replica since it started."""
@@ -60,8 +74,8 @@ class Metrics:
         with self._lock:
             self._differences = differences
 
-    def text(self, balances: Iterable[tuple[str, Sequence[Balance]]]) -> str:
-        """Everything, with the balances of budgets as gauges."""
+    def text(self, balances: Iterable[tuple[str, Sequence[Balance]]], log: LogState | None = None) -> str:
+        """Everything, with the balances of budgets and the state of the log as gauges."""
         with self._lock:
             decisions, buckets, total_s = Counter(self._decisions), Counter(self._buckets), self._total_s
             runs, differences = Counter(self._runs), self._differences
@@ -87,7 +101,21 @@ class Metrics:
                     samples.setdefault(name, []).append(("", labels, Fraction(amount, base)))
         for name, found in samples.items():
             lines += _family(f"joulegate_budget_{name}", "gauge", found)
+        if log is not None:
+            lines += _log(log)
         return "\n".join(lines) + "\n"
+
+
+def _log(state: LogState) -> Iterator[str]:
+    gauges: list[tuple[str, float]] = [
+        ("joulegate_log_sequencer_lag_seconds", state.lag_s),
+        ("joulegate_log_held_entries", state.held),
+        ("joulegate_log_read_only", int(state.read_only)),
+    ]
+    if state.checkpoint_age_s is not None:
+        gauges.append(("joulegate_log_checkpoint_age_seconds", state.checkpoint_age_s))
+    for name, value in gauges:
+        yield from _family(name, "gauge", [("", {}, value)])
 
 
 def _amounts(balance: Balance) -> Iterator[tuple[str, int]]:

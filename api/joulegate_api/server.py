@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 from collections.abc import Callable
@@ -57,6 +58,7 @@ def up(settings: Settings, announce: Callable[[Started], None]) -> None:
         token = own_token(settings)
         with closing(Store.open(settings.database_url, settings.tenant)) as store:
             app = create_app(settings, store)
+            app.state.context.keeper.make_key(secrets.token_hex(4))
             address = address_of(listener, settings.host)
             write_private(settings.home / "address", f"{address}\n".encode())
             owner = app.state.context.tokens.principal(token)
@@ -132,7 +134,9 @@ def _run(app: FastAPI, listener: socket.socket) -> None:
         timeout_graceful_shutdown=_GRACE_S,
     )
     parts: Context = app.state.context
-    with timers.running(timers.jobs(parts.settings, parts.store, parts.metrics), parts.metrics):
+    parts.keeper.start()
+    work = (*timers.jobs(parts.settings, parts.store, parts.metrics), *parts.keeper.jobs())
+    with timers.running(work, parts.metrics):
         uvicorn.Server(config).run(sockets=[listener])
 
 

@@ -86,6 +86,15 @@ class Settings(BaseSettings):
         "4d", description="How long after its end a period is closed: late facts have come by then."
     )
     check_every: str = Field("1h", description="How often every balance is counted again from the entries.")
+    log_key_file: Path | None = Field(
+        None, description="Keys that sign the log; by default `log/keys` in the home folder. Never in the database."
+    )
+    anchors: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+        None,
+        description="Where checkpoints are kept outside the database, between commas: file:FOLDER, git:FOLDER; "
+        "by default file:log/anchor in the home folder.",
+    )
+    checkpoint_s: int = Field(60, ge=1, le=86_400, description="Seconds between two checkpoints of a log that grows.")
     concurrency: int = Field(320, ge=1, le=2_000, description="Requests that are worked on at once.")
 
     @field_validator("default_duration", "close_delay", "check_every")
@@ -99,7 +108,7 @@ class Settings(BaseSettings):
             raise ValueError("must be more than nothing")
         return text
 
-    @field_validator("controllers", "system_namespaces", "meter_accounts", mode="before")
+    @field_validator("controllers", "system_namespaces", "meter_accounts", "anchors", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -125,6 +134,16 @@ class Settings(BaseSettings):
     def tokens_path(self) -> Path:
         """The file of principals in force."""
         return self.tokens_file or self.home / "tokens"
+
+    @property
+    def log_key_path(self) -> Path:
+        """The file of signing keys in force."""
+        return self.log_key_file or self.home / "log" / "keys"
+
+    @property
+    def anchor_places(self) -> tuple[str, ...]:
+        """The anchors in force."""
+        return (f"file:{self.home / 'log' / 'anchor'}",) if self.anchors is None else self.anchors
 
     @property
     def close_delay_ns(self) -> int:

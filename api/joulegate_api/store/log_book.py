@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, select
 
 from joulegate.core.errors import InvalidInputError, NotFoundError
-from joulegate.core.log import EntryType
+from joulegate.core.log import EntryType, read_entry
 from joulegate.core.merkle import EMPTY_ROOT, NodeReader, consistency_proof, inclusion_proof, node_hash, subtree
 from joulegate_api.store.database import Database
 from joulegate_api.store.entries import Writer
@@ -107,6 +107,21 @@ class LogBook:
                 span = of.leaf_index.between(start, min(end, start + _STRETCH) - 1)
                 for row in connection.execute(whole.where(of.tenant == self._tenant, span).order_by(of.leaf_index)):
                     yield Leaf(*row)
+
+    def has(self, kind: EntryType, fact_id: str) -> bool:
+        """Whether the log has an entry of this kind and id, with a place or without."""
+        of = entries.c
+        query = select(of.writer_seq).where(of.tenant == self._tenant, of.type == kind.value, of.fact_id == fact_id)
+        with self._database.read() as connection:
+            return connection.execute(query.limit(1)).first() is not None
+
+    def bodies(self, kind: EntryType) -> list[dict[str, Any]]:
+        """The bodies of every entry of a rare kind, the oldest first."""
+        of = entries.c
+        query = select(of.data).where(of.tenant == self._tenant, of.type == kind.value)
+        with self._database.read() as connection:
+            found = connection.execute(query.order_by(of.recorded_at, of.writer_seq)).scalars()
+            return [dict(read_entry(data).body) for data in found]
 
     def note(self, kind: EntryType, fact_id: str, body: Mapping[str, Any], *, although_frozen: bool = False) -> None:
         """Write an entry about the log itself."""
