@@ -31,7 +31,11 @@ typedef struct {
   double square_period_ms, square_on_ms;   /* 0: the levels alone; else between the first two levels */
   int levels; Level level[MAX_LEVELS];
   int processes; Process process[MAX_PROCESSES];
+  int parts; double busy[7];               /* MIG devices, and percent of the time that each is used */
 } Gpu;
+
+typedef struct { int gpu, at; } Part;
+static Part parts[MAX_GPUS][7];
 
 static Gpu gpus[MAX_GPUS];
 static Event events[MAX_EVENTS];
@@ -59,6 +63,8 @@ static void load_script(void) {
       sscanf(line, "gpu %95s %u %lf %lf %lf %lf %d %d %d %u %lf %95[^\n]", g->uuid, &g->limit_mw, &g->period_ms,
              &g->window_ms, &g->gain, &g->offset_mw, &g->counter, &g->average, &g->scope, &g->mig, &g->latency_us, g->name);
     } else if (g && sscanf(line, "level %lf %lf", &l.at_ms, &l.mw) == 2 && g->levels < MAX_LEVELS) g->level[g->levels++] = l;
+    else if (g && sscanf(line, "parts %d", &g->parts) == 1) continue;
+    else if (g && sscanf(line, "busy %d %lf", &e.gpu, &e.at_ms) == 2) { if (e.gpu < 7) g->busy[e.gpu] = e.at_ms; }
     else if (g && sscanf(line, "square %lf %lf", &g->square_period_ms, &g->square_on_ms) == 2) continue;
     else if (g && sscanf(line, "process %u %llu %u", &p.pid, &p.memory, &p.percent) == 3 && g->processes < MAX_PROCESSES)
       g->process[g->processes++] = p;
@@ -146,6 +152,11 @@ static int check(void *device, int *index) {
 
 #define CHECKED int index, result = check(device, &index); if (result) return result; Gpu *g = &gpus[index]; (void)g
 
+static Part *part_of(void *device) {
+  Part *p = device;
+  return p >= &parts[0][0] && p < &parts[MAX_GPUS][0] ? p : NULL;
+}
+
 static int copy(char *to, unsigned length, const char *text) {
   if (strlen(text) >= length) return SHORT;
   strcpy(to, text);
@@ -171,7 +182,16 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **device) {
   *device = &gpus[index];
   return inside("lost", index, now_ms(), NULL) ? LOST : SUCCESS;
 }
-int nvmlDeviceGetUUID(void *device, char *uuid, unsigned length) { CHECKED; return copy(uuid, length, g->uuid); }
+int nvmlDeviceGetUUID(void *device, char *uuid, unsigned length) {
+  Part *p = part_of(device);
+  if (p) {
+    char text[64];
+    snprintf(text, sizeof text, "MIG-%08d-%04d-0000-0000-000000000000", p->gpu, p->at);
+    return copy(uuid, length, text);
+  }
+  CHECKED;
+  return copy(uuid, length, g->uuid);
+}
 int nvmlDeviceGetName(void *device, char *name, unsigned length) { CHECKED; return copy(name, length, g->name); }
 
 static int field(int index, Field *f, double ms) {
@@ -236,7 +256,25 @@ int nvmlDeviceGetPowerUsage(void *device, unsigned *mw) {
 }
 int nvmlDeviceGetMigMode(void *device, unsigned *now, unsigned *later) { CHECKED; *now = *later = g->mig > 0; return SUCCESS; }
 int nvmlDeviceGetMaxMigDeviceCount(void *device, unsigned *count) { CHECKED; *count = g->mig ? 7 : 0; return SUCCESS; }
-int nvmlDeviceGetMigDeviceHandleByIndex(void *device, unsigned at, void **mig) { CHECKED; (void)at; (void)mig; return NOT_FOUND; }
+int nvmlDeviceGetMigDeviceHandleByIndex(void *device, unsigned at, void **mig) {
+  CHECKED;
+  if ((int)at >= g->parts) return NOT_FOUND;
+  parts[index][at] = (Part){index, (int)at};
+  *mig = &parts[index][at];
+  return SUCCESS;
+}
+int nvmlDeviceGetGpuInstanceId(void *device, unsigned *id) {
+  Part *p = part_of(device);
+  if (!p) return INVALID;
+  *id = p->at + 1;
+  return SUCCESS;
+}
+typedef struct { unsigned processors, copy, decoder, encoder, jpeg, ofa, slices, computes; unsigned long long memory; } Attributes;
+int nvmlDeviceGetAttributes_v2(void *device, Attributes *attributes) {
+  if (!part_of(device)) return INVALID;
+  *attributes = (Attributes){.processors = 14, .slices = 1, .computes = 1, .memory = 5120};
+  return SUCCESS;
+}
 int nvmlDeviceGetMemoryInfo(void *device, unsigned long long *memory) {
   CHECKED; memory[0] = 40ULL << 30; memory[2] = 1ULL << 30; memory[1] = memory[0] - memory[2]; return SUCCESS;
 }

@@ -65,6 +65,10 @@ class Gpu:
     average: bool = True
     scope: int = 0
     mig: bool = False
+    parts: int = 0
+    """MIG devices of one slice each, GPU instances 1 and on; with a use of their own, see ``busy``."""
+    busy: Sequence[float] = ()
+    """Percent of the time that each part is used; 0 where not said."""
     latency_us: int = 40
     processes: Sequence[Process] = ()
 
@@ -77,6 +81,8 @@ class Gpu:
             *(f"level {at} {power}" for at, power in self.levels),
             *([f"square {self.square[0]} {self.square[1]}"] if self.square else []),
             *(f"process {p.pid} {p.memory} {p.percent}" for p in self.processes),
+            *([f"parts {self.parts}"] if self.parts else []),
+            *(f"busy {at} {percent}" for at, percent in enumerate(self.busy)),
         ]
 
     def drawn_mj(self, ms: float) -> float:
