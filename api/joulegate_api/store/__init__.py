@@ -38,7 +38,10 @@ from joulegate_api.store.sequencer import Head, Sequencer, Signed
 from joulegate_api.store.slices import PricedSlice
 from joulegate_api.store.stored_records import Page, RecordFilters, StoredRecord
 from joulegate_api.store.transitions import HoldBook, Transitions
+from joulegate_api.store.trees import Child, LivePod, Standing, Trees
+from joulegate_api.store.trees import Member, Trees
 from joulegate_api.store.trial_balance import Check, Difference, TrialBalance
+from joulegate_api.store.unconfirmed import Unconfirmed
 from joulegate_api.store.windows import Ingested, Quarantined, Window, WindowBatch
 
 __all__ = [
@@ -46,23 +49,26 @@ __all__ = [
     "Amounts",
     "BudgetBalances",
     "BudgetException",
+    "Child",
     "Closed",
     "Decision",
     "Device",
     "Difference",
     "Evidence",
+    "Head",
     "Held",
     "HoldFilters",
-    "Head",
     "HoldRequest",
     "HoldRow",
     "HoldState",
     "Ingested",
     "Inventory",
+    "Leaf",
+    "LivePod",
+    "LogBook",
+    "Member",
     "ObjectSeen",
     "Origin",
-    "Leaf",
-    "LogBook",
     "Page",
     "Place",
     "PodSeen",
@@ -72,6 +78,7 @@ __all__ = [
     "ReasonCode",
     "RecordFilters",
     "Signed",
+    "Standing",
     "Store",
     "StoredRecord",
     "TrialBalance",
@@ -97,6 +104,7 @@ class Store:
         self.releases = Releases(database, transitions, accounts, self.budgets, tenant)
         self.inventories = Inventories(database, writer, transitions, self.releases, tenant)
         self.exceptions = Exceptions(database, writer, accounts, self.budgets, tenant)
+        self.trees = Trees(database, writer, tenant)
         self.trial_balance = Check(database, tenant)
         self.devices = Devices(database, writer, tenant)
         self.windows = WindowBook(database, writer, accounts, self.budgets, self.rates, tenant)
@@ -104,6 +112,8 @@ class Store:
         self.corrections = Corrections(database, writer, accounts, self.budgets, tenant)
         self.pricing = Pricing(database, writer, accounts, self.budgets, self.rates, tenant)
         self.due = Due(database, writer, accounts, self.budgets, tenant)
+        self.trees = Trees(database, writer, tenant)
+        self.unconfirmed = Unconfirmed(database, tenant)
         self.ledger = Ledger(database, writer, self.budgets, accounts, tenant)
         self.journal = Journal(database, tenant)
         self.sequencer = Sequencer(database, tenant)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
+from joulegate.core.encoding import encode
 from joulegate.core.errors import InvalidInputError
+from joulegate.core.workloads import Demand
 from joulegate_api.store import holds, tables
 from joulegate_api.store.attributions import attribute, misattributed
 from joulegate_api.store.balances import Account, Key
@@ -18,27 +20,40 @@ from joulegate_api.store.entries import Transaction, Writer
 from joulegate_api.store.holds import LIVE, Held, HoldState, Root
 from joulegate_api.store.meter_tables import inventories, objects
 from joulegate_api.store.releases import Releases
+from joulegate_api.store.shrinking import shrink
 from joulegate_api.store.transitions import CONFIRM, EXPIRE, Transitions, step
 
 
 @dataclass(frozen=True, slots=True)
 class PodSeen:
-    """A pod of an object; ``ended_at`` None while it runs."""
+    """A pod of an object; ``ended_at`` None while it runs.
+
+    ``demand`` is its own; None is not known, and then an even share of its object's
+    replicas. A ``terminating`` pod does not count beside the one that replaces it.
+    """
 
     uid: str
     node: str | None
     ended_at: datetime | None = None
+    demand: Demand | None = None
+    terminating: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectSeen:
-    """A live object of the listed kind, with its pods."""
+    """A live object of the listed kind, with its pods.
+
+    ``demand`` None is not known. ``surge`` is how many pods more than its replicas its
+    update strategy may run for a while.
+    """
 
     uid: str
     owner_uid: str | None
     namespace: str
     name: str
     pods: tuple[PodSeen, ...] = ()
+    demand: Demand | None = None
+    surge: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +75,7 @@ class Evidence:
     expired: tuple[str, ...]
     ended: tuple[str, ...]
     unadmitted: tuple[str, ...]
+    shrunk: tuple[str, ...] = ()
 
 
 class Inventories:
@@ -78,7 +94,8 @@ class Inventories:
     def put(self, inventory: Inventory) -> Evidence:
         """Keep what was listed, and draw the conclusions; the same or an older list again concludes nothing new.
 
-        A hold of the kind is confirmed where its root is listed. Where the list is complete,
+        A hold of the kind is confirmed where its root is listed, and shrinks to its demand where
+        that is smaller and the list was begun after every decision about the root. Where the list is complete,
         was begun after the hold was made and is without the root, an unconfirmed hold has
         expired and a confirmed one has ended.
         """
@@ -90,6 +107,7 @@ class Inventories:
         with self._database.read() as connection:
             standing = self._standing(connection, inventory)
             known = self._known(connection, inventory)
+        shrunk = self._shrink(inventory)
         listed = {seen.uid for seen in inventory.objects}
         there = {root for root in standing if root[1] in listed}
         gone = set(standing) - there if inventory.complete else set()
@@ -98,7 +116,7 @@ class Inventories:
         ended = {root: standing[root] or inventory.begun_at for root in gone - set(expired)}
         self._releases.end(ended)
         unadmitted = sorted(seen.uid for seen in inventory.objects if seen.owner_uid is None and seen.uid not in known)
-        return Evidence(_uids(confirmed), _uids(expired), _uids(list(ended)), tuple(unadmitted))
+        return Evidence(_uids(confirmed), _uids(expired), _uids(list(ended)), tuple(unadmitted), _uids(shrunk))
 
     def _database_now(self) -> datetime:
         with self._database.read() as connection:
@@ -131,30 +149,79 @@ class Inventories:
             transaction.connection.execute(update(inventories).where(mine).values(values))
         for seen in inventory.objects:
             root = self._root(transaction.connection, inventory.cluster, seen)
-            self._keep(transaction, inventory, (seen.uid, seen.owner_uid, root, None, None), seen, now)
+            kept = {"owner_uid": seen.owner_uid, "root_uid": root, "surge": seen.surge, "demand": _written(seen.demand)}
+            self._keep(transaction, inventory.cluster, seen.uid, kept | {"seen_at": now}, seen)
             for pod in seen.pods:
-                self._keep(transaction, inventory, (pod.uid, seen.uid, root, pod.node, pod.ended_at), seen, now)
+                kept = {"owner_uid": seen.uid, "root_uid": root, "is_pod": True, "terminating": pod.terminating}
+                told = {"node": pod.node, "ended_at": pod.ended_at, "demand": _written(pod.demand or _each_of(seen))}
+                kept |= {name: value for name, value in told.items() if value is not None}
+                self._keep(transaction, inventory.cluster, pod.uid, kept | {"seen_at": now}, seen)
+        if inventory.complete:
+            self._forget(transaction, inventory)
 
-    def _keep(
-        self,
-        transaction: Transaction,
-        inventory: Inventory,
-        what: tuple[str, str | None, str, str | None, datetime | None],
-        seen: ObjectSeen,
-        now: datetime,
-    ) -> None:
-        uid, owner_uid, root_uid, node, ended_at = what
+    def _keep(self, transaction: Transaction, cluster: str, uid: str, values: dict[str, Any], seen: ObjectSeen) -> None:
         of = objects.c
-        mine = (of.tenant == self._tenant) & (of.cluster == inventory.cluster) & (of.uid == uid)
-        values: dict[str, Any] = {"owner_uid": owner_uid, "root_uid": root_uid, "seen_at": now}
-        if node is not None:
-            values["node"] = node
-        if ended_at is not None:
-            values["ended_at"] = ended_at
+        mine = (of.tenant == self._tenant) & (of.cluster == cluster) & (of.uid == uid)
         if not transaction.connection.execute(update(objects).where(mine).values(values)).rowcount:
-            key = {"tenant": self._tenant, "cluster": inventory.cluster, "uid": uid}
-            key |= {"namespace": seen.namespace, "name": seen.name}
+            key = {"tenant": self._tenant, "cluster": cluster, "uid": uid, "is_pod": False, "terminating": False}
+            key |= {"namespace": seen.namespace, "name": seen.name, "surge": 0}
             transaction.connection.execute(insert(objects).values(key | values))
+
+    def _forget(self, transaction: Transaction, inventory: Inventory) -> None:
+        """Pods admitted before the list was begun, never seen on a node and not listed, did not come to be."""
+        of = objects.c
+        owners = {seen.uid for seen in inventory.objects}
+        pods = {pod.uid for seen in inventory.objects for pod in seen.pods}
+        query = select(of.uid, of.owner_uid, of.root_uid).where(
+            of.tenant == self._tenant,
+            of.cluster == inventory.cluster,
+            of.is_pod.is_(True),
+            of.node.is_(None),
+            of.ended_at.is_(None),
+            of.seen_at < inventory.begun_at,
+        )
+        rows = transaction.connection.execute(query).all()
+        never = [row.uid for row in rows if owners & {row.owner_uid, row.root_uid} and row.uid not in pods]
+        for uid in never:
+            mine = (of.tenant == self._tenant) & (of.cluster == inventory.cluster) & (of.uid == uid)
+            transaction.connection.execute(delete(objects).where(mine))
+
+    def _shrink(self, inventory: Inventory) -> list[Root]:
+        """Shrink holds of listed roots to a smaller demand; an older list says nothing about a newer decision."""
+        asked = {
+            (inventory.cluster, seen.uid): seen.demand
+            for seen in inventory.objects
+            if seen.demand is not None and not seen.demand.suspended
+        }
+        of = tables.holds.c
+        with self._database.read() as connection:
+            query = (
+                select(of.root_uid)
+                .where(of.tenant == self._tenant, of.cluster == inventory.cluster, of.resource == inventory.kind)
+                .where(of.state.in_([state.value for state in LIVE]))
+                .group_by(of.root_uid)
+                .having(func.max(of.decided_at) < inventory.begun_at)
+            )
+            older = [(inventory.cluster, uid) for uid in connection.execute(query).scalars()]
+            parts = holds.of_roots(connection, self._tenant, [root for root in older if root in asked])
+        larger = [
+            root
+            for root, own in parts.items()
+            if any(part.state in LIVE and not part.demand.within(asked[root]) for part in own)
+        ]
+        moved: list[Root] = []
+
+        def work(
+            transaction: Transaction, root: Root, parts: list[Held], accounts: Mapping[Key, Account], now: datetime
+        ) -> list[Held]:
+            done = shrink(transaction, root, parts, asked[root], accounts, now, _why(inventory))
+            if done != parts:
+                moved.append(root)
+            return done
+
+        if larger:
+            self._transitions.each(larger, work)
+        return moved
 
     def _root(self, connection: Connection, cluster: str, seen: ObjectSeen) -> str:
         if seen.owner_uid is None:
@@ -198,7 +265,7 @@ class Inventories:
 
     def _step(self, roots: set[Root], after: HoldState, inventory: Inventory) -> list[Root]:
         change = CONFIRM if after is CONFIRM.after else EXPIRE
-        why = {"inventory": inventory.kind, "begun_at": inventory.begun_at.isoformat()}
+        why = _why(inventory)
         moved: list[Root] = []
 
         def work(
@@ -212,6 +279,21 @@ class Inventories:
         if roots:
             self._transitions.each(sorted(roots), work)
         return moved
+
+
+def _why(inventory: Inventory) -> dict[str, str]:
+    return {"inventory": inventory.kind, "begun_at": inventory.begun_at.isoformat()}
+
+
+def _written(demand: Demand | None) -> Any:  # noqa: ANN401 - plain JSON
+    return None if demand is None else encode(demand)
+
+
+def _each_of(seen: ObjectSeen) -> Demand | None:
+    """The demand of one replica, where all are alike; of a pod that is its own object, its demand."""
+    if seen.demand is None or len(seen.demand.groups) != 1:
+        return None
+    return replace(seen.demand, groups=(replace(seen.demand.groups[0], replicas=1),))
 
 
 def _changed(before: Sequence[Held], after: Sequence[Held]) -> bool:
