@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
@@ -17,6 +17,7 @@ Poll = Callable[[Board, Random, Truth, int], list[Reading]]
 _LEAD_MS: Final = 1_500
 _LATEST_MS: Final = 700
 _TAIL_MS: Final = 1_500
+_VENDORS_MW: Final = 5_000
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Lot:
     poll: Poll
     sensors: tuple[str, ...]
     seconds: int
+    idle: bool = False
+    """Near idle, and up to the vendor's 5 W off whatever it draws."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +73,20 @@ LOTS: Final = (
     Lot("counter every 100 ms, 8 s", counters(100.0), _CONTINUOUS, 8),
     Lot("counter every second, 20 s", counters(1000.0), _CONTINUOUS, 20),
     Lot("counter every second, 60 s", counters(1000.0), _CONTINUOUS, 60),
+    Lot("near idle and up to 5 W off, counter, 60 s", counters(1000.0), _CONTINUOUS, 60, idle=True),
 )
 
 
 def drawn(random: Random, lot: Lot) -> Draw:
     """One member of a population."""
     load = random.choice(list(LOADS))
-    low = random.uniform(30_000, 120_000)
+    low, span = (10_000, 30_000) if lot.idle else (30_000, 400_000)
+    low = random.uniform(low, 4 * low)
     length = lot.seconds * 1000 + _LEAD_MS + _LATEST_MS + _TAIL_MS
-    truth = truth_of(LOADS[load](random, length, low, low + random.uniform(20_000, 400_000)))
+    truth = truth_of(LOADS[load](random, length, low, low + random.uniform(span / 20, span)))
     board = Board.drawn(random, SENSORS[random.choice(lot.sensors)])
+    if lot.idle:
+        board = replace(board, offset_mw=random.uniform(-_VENDORS_MW, _VENDORS_MW))
     start = random.randrange(_LEAD_MS, _LEAD_MS + _LATEST_MS)
     end = start + lot.seconds * 1000
     readings = lot.poll(board, random, truth, length)

@@ -196,7 +196,7 @@ def _uncertainty(curve: EnergyCurve, start_ns: int, end_ns: int, energy_mj: int,
     seen = sensor.window_ns / (sensor.period_ns if counted else max(sensor.period_ns, curve.power_spacing_ns))
     limit_mw = instrument.limit_mw or ceil(2 * max(powers, default=0.0))
     parts = Parts(
-        gain_mj=gain_part(energy_mj, calibrated=instrument.calibration is not None),
+        gain_mj=gain_part(energy_mj, end_ns - start_ns - gap_ns, calibrated=instrument.calibration is not None),
         duty_mj=duty_part(powers, spacing_ns, end_ns - start_ns, seen),
         edge_mj=edge_part(
             *_edge(curve, max(start_ns, curve.known_from_ns or start_ns)),

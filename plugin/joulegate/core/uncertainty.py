@@ -28,6 +28,14 @@ A100, P100, M40): root mean square 5.25 %. A new board is one more draw:
 Student's t for 15 boards is 2.131.
 """
 
+OFFSET_MW: Final = 5_660
+"""Half-width of what a board shows too much or too little whatever it draws, from the vendor's own figure.
+
+``nvidia-smi --help-query-gpu``, power.draw: "accurate to within +/- 5 watts". Between such bounds nothing is known, so
+its standard deviation is 5 W / sqrt(3) (JCGM 100:2008, 4.3.7), times 1.96. GAIN was found under load, where this hardly
+shows; near idle it is most of the error. Single boards are further off: SC24 has an RTX 4090 with -22 W.
+"""
+
 GAIN_CALIBRATED: Final = 0.015
 """The same after calibration. SC24: the steady-state error of one board moved by
 up to 1.1 points between three drivers, trials of one driver by 0.1-1 % (one sigma)."""
@@ -71,9 +79,14 @@ def student(samples: int) -> float:
     return _STUDENT[freedom - 1] if freedom <= len(_STUDENT) else _NORMAL * (1 + 1.2 / freedom)
 
 
-def gain_part(energy_mj: int, *, calibrated: bool) -> int:
-    """Board's gain: a share of the energy."""
-    return ceil(energy_mj * (GAIN_CALIBRATED if calibrated else GAIN))
+def gain_part(energy_mj: int, duration_ns: int, *, calibrated: bool) -> int:
+    """Board's gain, a share of the energy, and its offset, a power, over the time that was measured.
+
+    A calibration has put both right, but for what it leaves of the gain.
+    """
+    if calibrated:
+        return ceil(energy_mj * GAIN_CALIBRATED)
+    return ceil(hypot(energy_mj * GAIN, OFFSET_MW * duration_ns / NS_PER_SECOND))
 
 
 def duty_part(powers_mw: Sequence[float], spacing_ns: int, duration_ns: int, seen: float) -> int:

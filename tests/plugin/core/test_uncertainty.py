@@ -1,7 +1,7 @@
 """The parts of an interval, each for itself; together they are judged in test_metering.py."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from joulegate.core import uncertainty
@@ -55,8 +55,20 @@ def test_one_look_says_nothing_about_the_rest() -> None:
 
 
 def test_the_gain_part_is_a_share_of_the_energy() -> None:
-    assert gain_part(1_000_000, calibrated=False) == 112_000
-    assert gain_part(1_000_000, calibrated=True) == 15_000
+    assert gain_part(1_000_000, 0, calibrated=False) == 112_000
+    assert gain_part(1_000_000, 10 * SECOND, calibrated=True) == 15_000
+
+
+@given(st.integers(5_000, 60_000), st.integers(-5_000, 5_000), st.floats(0.97, 1.03))
+def test_an_idle_board_that_is_five_watts_off_is_within_the_gain_part(true_mw: int, off_mw: int, gain: float) -> None:
+    """The vendor's +/- 5 W beside an ordinary gain, over ten seconds; near idle a share of the energy says nothing."""
+    shown_mj = round((gain * true_mw + off_mw) * 10)
+    assume(shown_mj >= 0)
+    assert abs(shown_mj - true_mw * 10) <= gain_part(shown_mj, 10 * SECOND, calibrated=False)
+
+
+def test_under_load_the_offset_hardly_shows() -> None:
+    assert gain_part(300_000 * 60, 60 * SECOND, calibrated=False) < 1.02 * gain_part(300_000 * 60, 0, calibrated=False)
 
 
 def test_the_gain_is_student_s_interval_of_the_published_boards() -> None:

@@ -234,7 +234,7 @@ from pathlib import Path
 from bench.gpu import measure_board, write
 from joulegate.gpu.nvml import NvmlReader
 with NvmlReader() as reader:
-    found = measure_board(reader, reader.devices()[0], lambda *load: nullcontext(), seconds=3.0)
+    found = measure_board(reader, reader.devices()[0], lambda *load: nullcontext(), seconds=2.0)
 print(write(found, Path(sys.argv[1])))
 """
     command = [sys.executable, "-c", code, str(tmp_path)]
