@@ -15,18 +15,21 @@ from pydantic.json_schema import GenerateJsonSchema
 import joulegate
 from joulegate_api import (
     budgets,
+    changes,
     comparisons,
     devices,
     errors,
     exceptions,
     holds,
     inventories,
+    ledger,
     log,
     metrics,
     predictions,
     rates,
     records,
     sessions,
+    statements,
     windows,
 )
 from joulegate_api.accounts import Accounts
@@ -56,6 +59,9 @@ BODIES: Final[tuple[Body[Any], ...]] = (
     holds.RELEASE,
     inventories.INVENTORY,
     exceptions.APPROVAL,
+    changes.DECISION,
+    ledger.CLOSE,
+    ledger.REPRICING,
 )
 _PROBLEM: Final = {
     "description": "A problem document (RFC 9457) with a stable `code`.",
@@ -66,6 +72,9 @@ _ROUTERS: Final = (
     windows.router,
     devices.router,
     budgets.router,
+    statements.router,
+    changes.router,
+    ledger.router,
     exceptions.router,
     holds.router,
     inventories.router,

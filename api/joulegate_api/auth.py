@@ -35,6 +35,7 @@ EDITORS: Final = frozenset({Role.EDITOR, Role.OPERATOR, Role.ADMIN})
 OPERATORS: Final = frozenset({Role.OPERATOR, Role.ADMIN})
 REQUESTERS: Final = frozenset({Role.MEMBER, Role.BUDGET_OWNER, Role.APPROVER, Role.OPERATOR, Role.ADMIN})
 APPROVERS: Final = frozenset({Role.APPROVER, Role.OPERATOR, Role.ADMIN})
+CHECKERS: Final = OWNERS | EDITORS | APPROVERS
 METERS: Final = frozenset({Role.METER})
 AUDITORS: Final = frozenset({Role.AUDITOR, Role.ADMIN})
 
@@ -65,6 +66,14 @@ ACCESS: Final[Mapping[tuple[str, str], Access]] = {
     ("GET", "/v1/budgets/{name}/balance"): Access(READERS),
     ("PUT", "/v1/budgets/{name}"): Access(OWNERS),
     ("DELETE", "/v1/budgets/{name}"): Access(OWNERS),
+    ("GET", "/v1/budgets/{name}/statement"): Access(READERS),
+    ("GET", "/v1/changes"): Access(READERS),
+    ("GET", "/v1/changes/{change_id}"): Access(READERS),
+    ("POST", "/v1/changes/{change_id}/approval"): Access(CHECKERS),
+    ("POST", "/v1/changes/{change_id}/rejection"): Access(CHECKERS),
+    ("GET", "/v1/ledger/check"): Access(AUDITORS | OWNERS),
+    ("POST", "/v1/ledger/closes"): Access(OWNERS),
+    ("POST", "/v1/ledger/repricings"): Access(EDITORS),
     ("GET", "/v1/exceptions"): Access(READERS),
     ("GET", "/v1/exceptions/{exception_id}"): Access(READERS),
     ("POST", "/v1/exceptions"): Access(REQUESTERS),

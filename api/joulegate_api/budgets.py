@@ -16,8 +16,9 @@ from joulegate.core.objects import API_VERSION, budget_from_object, budget_to_ob
 from joulegate.core.units import Unit
 from joulegate.schema import STRICT, Moment
 from joulegate_api.bodies import Body, Raw, parse
-from joulegate_api.context import Caller, Parts, answer, takes
-from joulegate_api.store import Store
+from joulegate_api.context import Caller, Context, Parts, answer, takes
+from joulegate_api.second_person import ChangeKind, must_wait, propose
+from joulegate_api.store import Change, Store
 
 router = APIRouter(tags=["budgets"])
 
@@ -32,7 +33,7 @@ _OBJECT: Final = {
         "spec": {"type": "object", "required": ["period", "limits"]},
     },
 }
-_NAMES: Final = {Unit.MJ: "energy", Unit.UG: "carbon", Unit.MICROS: "cost"}
+NAMES: Final = {Unit.MJ: "energy", Unit.UG: "carbon", Unit.MICROS: "cost"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +62,26 @@ def get_budget(name: str, parts: Parts) -> JSONResponse:
 
 @router.put("/v1/budgets/{name}", openapi_extra=takes(_OBJECT))
 def put_budget(name: str, raw: Raw, parts: Parts, caller: Caller) -> JSONResponse:
-    """Make or change a budget; 201 where it is new or changed, 200 where it stands so already."""
+    """Make or change a budget; 201 where it is new or changed, 200 where it stands so already.
+
+    202 with a change, where changes of limits need a second person.
+    """
     budget = budget_from_object(parse(raw))
     if budget.name != name:
         raise InvalidInputError(f"is {budget.name}, and the address says {name}", "metadata.name")
+    written = budget_to_object(budget)
+    if must_wait(caller, parts):
+        return propose(ChangeKind.BUDGET, name, written, caller, parts)
     changed = parts.store.budgets.put(budget, caller.name)
-    return answer(budget_to_object(budget), HTTPStatus.CREATED if changed else HTTPStatus.OK)
+    return answer(written, HTTPStatus.CREATED if changed else HTTPStatus.OK)
 
 
 @router.delete("/v1/budgets/{name}", status_code=HTTPStatus.NO_CONTENT)
 def close_budget(name: str, parts: Parts, caller: Caller) -> Response:
     """Close a budget: it binds no new work, and what it holds and posted stays."""
+    if must_wait(caller, parts):
+        parts.store.budgets.get(name)
+        return propose(ChangeKind.BUDGET_CLOSE, name, {"name": name}, caller, parts)
     parts.store.budgets.close(name, caller.name)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
@@ -81,9 +91,21 @@ def get_balance(name: str, request: Request, parts: Parts) -> JSONResponse:
     """The balance of one period, unit by unit; a unit without a limit has `limit: null`."""
     query = QUERY.read_parameters(request.query_params.multi_items())
     found = parts.store.budgets.balance(name, query.at, query.as_of)
-    units = {_NAMES[unit]: balance_json(unit, found.balances.get(unit)) for unit in Unit}
+    units = {NAMES[unit]: balance_json(unit, found.balances.get(unit)) for unit in Unit}
     body = {"budget": name, "period": found.period, **units, "as_of": found.as_of}
     return answer(body)
+
+
+def make(change: Change, parts: Context) -> dict[str, Any]:
+    """Write the budget of a change that was approved."""
+    budget = budget_from_object(change.body)
+    parts.store.budgets.put(budget, change.requested_by)
+    return budget_to_object(budget)
+
+
+def make_closed(change: Change, parts: Context) -> None:
+    """Close the budget of a change that was approved."""
+    parts.store.budgets.close(change.body["name"], change.requested_by)
 
 
 def balance_json(unit: Unit, balance: Balance | None) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
@@ -13,9 +14,11 @@ from fastapi.responses import JSONResponse
 from joulegate.core.errors import InvalidInputError
 from joulegate.core.footprint import GridIntensity, Price, Reference, Site
 from joulegate.rates import FactorsBody, IntensityBody, PriceBody, PricesBody, SiteBody, SitesBody
-from joulegate_api.bodies import Body, Raw
-from joulegate_api.context import Caller, Parts, answer, takes
-from joulegate_api.store import PutRates
+from joulegate_api.auth import Principal
+from joulegate_api.bodies import Body, Raw, parse
+from joulegate_api.context import Caller, Context, Parts, answer, takes
+from joulegate_api.second_person import ChangeKind, must_wait, propose
+from joulegate_api.store import Change, PutRates
 
 FACTORS: Final = Body(FactorsBody)
 PRICES: Final = Body(PricesBody)
@@ -35,7 +38,7 @@ def list_factors(parts: Parts) -> JSONResponse:
 @router.put("/v1/factors", openapi_extra=takes(FACTORS.reference))
 def put_factors(raw: Raw, parts: Parts, caller: Caller) -> JSONResponse:
     """Add a set of carbon intensities; a row that is there already changes nothing."""
-    return _put(parts.store.rates.put_intensities, _rows(GridIntensity, FACTORS.read(raw).rows), caller.name)
+    return _put(ChangeKind.FACTORS, raw, parts, caller)
 
 
 @router.get("/v1/prices")
@@ -47,7 +50,7 @@ def list_prices(parts: Parts) -> JSONResponse:
 @router.put("/v1/prices", openapi_extra=takes(PRICES.reference))
 def put_prices(raw: Raw, parts: Parts, caller: Caller) -> JSONResponse:
     """Add a set of prices; a row that is there already changes nothing."""
-    return _put(parts.store.rates.put_prices, _rows(Price, PRICES.read(raw).rows), caller.name)
+    return _put(ChangeKind.PRICES, raw, parts, caller)
 
 
 @router.get("/v1/sites")
@@ -59,7 +62,30 @@ def list_sites(parts: Parts) -> JSONResponse:
 @router.put("/v1/sites", openapi_extra=takes(SITES.reference))
 def put_sites(raw: Raw, parts: Parts, caller: Caller) -> JSONResponse:
     """Add a set of sites; a row that is there already changes nothing."""
-    return _put(parts.store.rates.put_sites, _rows(Site, SITES.read(raw).rows), caller.name)
+    return _put(ChangeKind.SITES, raw, parts, caller)
+
+
+def make(change: Change, parts: Context) -> PutRates:
+    """Add the rows of a change that was approved."""
+    return _add(ChangeKind(change.kind), json.dumps(change.body).encode(), parts, change.requested_by)
+
+
+def _put(kind: ChangeKind, raw: bytes, parts: Context, caller: Principal) -> JSONResponse:
+    if must_wait(caller, parts):
+        count = len(_READ[kind](raw))
+        return propose(kind, f"{count} rows", parse(raw), caller, parts)
+    done = _add(kind, raw, parts, caller.name)
+    return answer(done, HTTPStatus.CREATED if done.added else HTTPStatus.OK)
+
+
+def _add(kind: ChangeKind, raw: bytes, parts: Context, principal: str) -> PutRates:
+    shelf = parts.store.rates
+    put: dict[ChangeKind, Callable[[Any, str], PutRates]] = {
+        ChangeKind.FACTORS: shelf.put_intensities,
+        ChangeKind.PRICES: shelf.put_prices,
+        ChangeKind.SITES: shelf.put_sites,
+    }
+    return put[kind](_READ[kind](raw), principal)
 
 
 def _rows(kind: type[Row], bodies: Sequence[IntensityBody | PriceBody | SiteBody]) -> list[Row]:
@@ -75,6 +101,8 @@ def _row(kind: type[Row], body: IntensityBody | PriceBody | SiteBody, where: str
     return kind(**values | {"reference": Reference(**asdict(body.reference))})
 
 
-def _put(put: Callable[[Sequence[Row], str], PutRates], rows: Sequence[Row], principal: str) -> JSONResponse:
-    done = put(rows, principal)
-    return answer(done, HTTPStatus.CREATED if done.added else HTTPStatus.OK)
+_READ: Final[Mapping[ChangeKind, Callable[[bytes], Sequence[Any]]]] = {
+    ChangeKind.FACTORS: lambda raw: _rows(GridIntensity, FACTORS.read(raw).rows),
+    ChangeKind.PRICES: lambda raw: _rows(Price, PRICES.read(raw).rows),
+    ChangeKind.SITES: lambda raw: _rows(Site, SITES.read(raw).rows),
+}

@@ -95,6 +95,9 @@ class Settings(BaseSettings):
         "by default file:log/anchor in the home folder.",
     )
     checkpoint_s: int = Field(60, ge=1, le=86_400, description="Seconds between two checkpoints of a log that grows.")
+    two_person: bool = Field(
+        default=False, description="Whether changes of limits, factors, prices and sites wait for a second person."
+    )
     concurrency: int = Field(320, ge=1, le=2_000, description="Requests that are worked on at once.")
 
     @field_validator("default_duration", "close_delay", "check_every")

@@ -16,6 +16,7 @@ from joulegate_api.store import tables
 from joulegate_api.store.amounts import Amounts
 from joulegate_api.store.balances import Accounts
 from joulegate_api.store.budgets import BudgetBalances, Budgets
+from joulegate_api.store.changes import Change, Changes
 from joulegate_api.store.closes import Closed, Closes
 from joulegate_api.store.corrections import Corrections, ReasonCode
 from joulegate_api.store.database import Clock, Database
@@ -30,12 +31,13 @@ from joulegate_api.store.inventories import Evidence, Inventories, Inventory, Ob
 from joulegate_api.store.journal import Decision, Journal
 from joulegate_api.store.ledger import Ledger, Place
 from joulegate_api.store.log_book import Leaf, LogBook
-from joulegate_api.store.pricing import Pricing
+from joulegate_api.store.pricing import Pricing, Rehearsal
 from joulegate_api.store.rates import PutRates, RateShelf
 from joulegate_api.store.records import Accepted, Records
 from joulegate_api.store.releases import Releases
 from joulegate_api.store.sequencer import Head, Sequencer, Signed
 from joulegate_api.store.slices import PricedSlice
+from joulegate_api.store.statements import RunPending, Statement, Statements
 from joulegate_api.store.stored_records import Page, RecordFilters, StoredRecord
 from joulegate_api.store.transitions import HoldBook, Transitions
 from joulegate_api.store.trees import Child, LivePod, Standing, Trees
@@ -50,6 +52,7 @@ __all__ = [
     "BudgetBalances",
     "BudgetException",
     "Child",
+    "Change",
     "Closed",
     "Decision",
     "Device",
@@ -67,6 +70,7 @@ __all__ = [
     "LivePod",
     "LogBook",
     "Member",
+    "LogBook",
     "ObjectSeen",
     "Origin",
     "Page",
@@ -77,8 +81,11 @@ __all__ = [
     "Quarantined",
     "ReasonCode",
     "RecordFilters",
+    "Rehearsal",
+    "RunPending",
     "Signed",
     "Standing",
+    "Statement",
     "Store",
     "StoredRecord",
     "TrialBalance",
@@ -111,6 +118,8 @@ class Store:
         self.closes = Closes(database, writer, accounts, self.budgets, tenant)
         self.corrections = Corrections(database, writer, accounts, self.budgets, tenant)
         self.pricing = Pricing(database, writer, accounts, self.budgets, self.rates, tenant)
+        self.statements = Statements(database, self.budgets, tenant)
+        self.changes = Changes(database, writer, tenant)
         self.due = Due(database, writer, accounts, self.budgets, tenant)
         self.trees = Trees(database, writer, tenant)
         self.unconfirmed = Unconfirmed(database, tenant)

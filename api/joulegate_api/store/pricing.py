@@ -15,7 +15,8 @@ from joulegate.core.log import EntryType
 from joulegate.core.metering import Boundary
 from joulegate.core.periods import Period
 from joulegate_api.store import holds, postings, slices, versions
-from joulegate_api.store.balances import Accounts, Key, StaleError
+from joulegate_api.store.amounts import NOTHING, Amounts
+from joulegate_api.store.balances import Accounts, Key, StaleError, unlocked
 from joulegate_api.store.budgets import Budgets
 from joulegate_api.store.database import Database
 from joulegate_api.store.draws import drawn
@@ -42,6 +43,15 @@ class _Change:
     periods: Mapping[Key, Period]
     late: Mapping[Key, Key]
     root: holds.Root | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a re-pricing would change: records, roots of windows, and what is posted to each budget and period."""
+
+    records: int
+    roots: int
+    posted: Mapping[Key, Amounts]
 
 
 class Pricing:
@@ -79,15 +89,44 @@ class Pricing:
         What was posted is reversed and replaced in one posting; the entry names both.
         Returns how many records changed, and roots of windows.
         """
-        part = record_slices.c
         with self._database.read() as connection:
-            query = select(part.record_id).where(
-                part.tenant == self._tenant, part.quarter >= since, part.quarter < until
-            )
-            found = sorted(connection.execute(query.distinct()).scalars())
+            found = self._records(connection, since, until)
         why = {"principal": principal, "reason": reason}
         changed = sum(self._price(record_id, EntryType.REPRICING, why) for record_id in found)
         return changed + self._windows.reprice(since, until, why)
+
+    def rehearse(self, since: datetime, until: datetime) -> Rehearsal:
+        """What :meth:`reprice` would post to each budget and period by the rates now in force; nothing is written."""
+        records_changed = roots_changed = 0
+        posted: dict[Key, Amounts] = {}
+        with self._database.read() as connection:
+            for record_id in self._records(connection, since, until):
+                change = self._plan(connection, record_id, EntryType.REPRICING)
+                if change.pairs:
+                    records_changed += 1
+                    self._weigh(connection, change.charges, change.periods, posted)
+            for charges, periods in self._windows.rehearse(connection, since, until):
+                roots_changed += 1
+                self._weigh(connection, charges, periods, posted)
+        return Rehearsal(records_changed, roots_changed, posted)
+
+    def _weigh(
+        self,
+        connection: Connection,
+        charges: Mapping[Key, Charge],
+        periods: Mapping[Key, Period],
+        posted: dict[Key, Amounts],
+    ) -> None:
+        budgets = self._budgets.ever(connection, {key.budget for key in charges})
+        own = {key: periods[key] for key in charges}
+        accounts = unlocked(connection, self._tenant, own, budgets, self._database.now(connection))
+        for key, charge in charges.items():
+            posted[key] = posted.get(key, NOTHING).plus(charge.amounts(accounts[key]).known())
+
+    def _records(self, connection: Connection, since: datetime, until: datetime) -> list[str]:
+        part = record_slices.c
+        query = select(part.record_id).where(part.tenant == self._tenant, part.quarter >= since, part.quarter < until)
+        return sorted(connection.execute(query.distinct()).scalars())
 
     def _price(self, record_id: str, kind: EntryType, why: Mapping[str, str]) -> bool:
         for _ in range(ATTEMPTS):

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from joulegate_api.store.columns import Json, amounts, instant, metadata, tenant, text, whole
 
-REVISION: Final = "0004"
+REVISION: Final = "0005"
 """The revision of the migrations that these tables describe."""
 
 versions: Final = Table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -78,12 +78,25 @@ class WindowPricing:
         """Price every quarter-hour in [``since``, ``until``) by the rates in force now; how many roots changed."""
         return self._each(EntryType.REPRICING, and_(charges.c.quarter >= since, charges.c.quarter < until), why)
 
+    def rehearse(
+        self, connection: Connection, since: datetime, until: datetime
+    ) -> Iterator[tuple[Mapping[Key, Charge], Mapping[Key, Period]]]:
+        """What :meth:`reprice` would charge, root by root; nothing is written."""
+        where = and_(charges.c.quarter >= since, charges.c.quarter < until)
+        for root in self._roots(connection, where):
+            change = self._plan(connection, root, EntryType.REPRICING, where)
+            if change.moved:
+                yield change.charges, change.periods
+
     def _each(self, kind: EntryType, where: Where, why: Mapping[str, str]) -> int:
-        of = charges.c
         with self._database.read() as connection:
-            query = select(of.cluster, of.root_uid).where(of.tenant == self._tenant, where).distinct()
-            roots = sorted((row.cluster, row.root_uid) for row in connection.execute(query))
+            roots = self._roots(connection, where)
         return sum(self._price(root, kind, where, why) for root in roots)
+
+    def _roots(self, connection: Connection, where: Where) -> list[Root]:
+        of = charges.c
+        query = select(of.cluster, of.root_uid).where(of.tenant == self._tenant, where).distinct()
+        return sorted((row.cluster, row.root_uid) for row in connection.execute(query))
 
     def _price(self, root: Root, kind: EntryType, where: Where, why: Mapping[str, str]) -> bool:
         for _ in range(ATTEMPTS):
