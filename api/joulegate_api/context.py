@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from joulegate.tokens import Grant
 from joulegate.wire import to_json
 from joulegate_api.accounts import Accounts
+from joulegate_api.admission.lookups import Nodes
 from joulegate_api.auth import ACCESS, SESSION_COOKIE, Access, Principal, Sessions, Tokens, authenticate, bearer_of
 from joulegate_api.cluster import Cluster
 from joulegate_api.history import History
@@ -35,10 +36,12 @@ class Context:
     cluster: Cluster | None = None
     accounts: Accounts | None = None
     keeper: LogKeeper = field(init=False)
+    nodes: Nodes | None = field(init=False)
 
     def __post_init__(self) -> None:
         """The keeper of the log is a part of every service; it reads keys and anchors when it needs them."""
         object.__setattr__(self, "keeper", LogKeeper(self.settings, self.store))
+        object.__setattr__(self, "nodes", None if self.cluster is None else Nodes(self.cluster))
 
     @property
     def here(self) -> Grant:

@@ -59,6 +59,18 @@ class Settings(BaseSettings):
             "system:serviceaccount:kube-system:daemon-set-controller",
             "system:serviceaccount:kube-system:deployment-controller",
             "system:serviceaccount:kube-system:replication-controller",
+            "system:serviceaccount:kube-system:horizontal-pod-autoscaler",
+            "system:serviceaccount:argo:argo",
+            "system:serviceaccount:kubeflow:argo",
+            "system:serviceaccount:kubeflow:kubeflow-trainer-controller-manager",
+            "system:serviceaccount:kubeflow-system:kubeflow-trainer-controller-manager",
+            "system:serviceaccount:jobset-system:jobset-controller-manager",
+            "system:serviceaccount:lws-system:lws-controller-manager",
+            "system:serviceaccount:kuberay-operator:kuberay-operator",
+            "system:serviceaccount:kserve:kserve-controller-manager",
+            "system:serviceaccount:kubeflow:kserve-controller-manager",
+            "system:serviceaccount:knative-serving:controller",
+            "system:serviceaccount:kueue-system:kueue-controller-manager",
         ),
         description="Users, between commas, whose objects may be children of an admitted owner.",
     )
@@ -83,6 +95,9 @@ class Settings(BaseSettings):
         description="Users of the cluster, between commas, whose tokens speak for the node that they are bound to.",
     )
     close_delay: str = Field(
+    two_person: bool = Field(
+        default=False, description="Whether changes of limits, factors, prices and sites wait for a second person."
+    )
         "4d", description="How long after its end a period is closed: late facts have come by then."
     )
     check_every: str = Field("1h", description="How often every balance is counted again from the entries.")
@@ -95,8 +110,33 @@ class Settings(BaseSettings):
         "by default file:log/anchor in the home folder.",
     )
     checkpoint_s: int = Field(60, ge=1, le=86_400, description="Seconds between two checkpoints of a log that grows.")
-    two_person: bool = Field(
-        default=False, description="Whether changes of limits, factors, prices and sites wait for a second person."
+    admission_port: int | None = Field(
+        None, ge=0, le=65_535, description="Port of admission over TLS, beside the main one; empty for none."
+    )
+    admission_host: str = Field("127.0.0.1", min_length=1, description="Address that admission listens on.")
+    admission_certificate_file: Path | None = Field(None, description="Certificate of admission; read when it changes.")
+    admission_key_file: Path | None = Field(None, description="Key of that certificate.")
+    admission_client_ca_file: Path | None = Field(
+        None, description="Authority of the API server's client certificate; without it nobody proves to be one."
+    )
+    admission_clients: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("kube-apiserver",), description="Common names, between commas, of certificates that are the API server's."
+    )
+    unproven_percent: int = Field(
+        20, ge=0, le=100, description="Share of a limit that callers who proved nothing may hold unconfirmed."
+    )
+    delegates: Annotated[tuple[str, ...], NoDecode] = Field(
+        (
+            "system:serviceaccount:kubeflow:ml-pipeline",
+            "system:serviceaccount:kubeflow:ml-pipeline-scheduledworkflow",
+            "system:serviceaccount:kubeflow:jupyter-web-app-service-account",
+            "system:serviceaccount:kubeflow:katib-controller",
+            "system:serviceaccount:argocd:argocd-application-controller",
+        ),
+        description="Users, between commas, who act for a namespace: its own account is then the subject.",
+    )
+    delegated_account: str = Field(
+        "default-editor", min_length=1, description="The account of a namespace for which delegates act."
     )
     concurrency: int = Field(320, ge=1, le=2_000, description="Requests that are worked on at once.")
 
@@ -111,7 +151,9 @@ class Settings(BaseSettings):
             raise ValueError("must be more than nothing")
         return text
 
-    @field_validator("controllers", "system_namespaces", "meter_accounts", "anchors", mode="before")
+    @field_validator(
+        "controllers", "system_namespaces", "meter_accounts", "admission_clients", "delegates", "anchors", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from joulegate.core.binding import Work, bind
 from joulegate.core.budgets import Budget, Outcome, Reason, Verdict, WhenUndecidable
 from joulegate.core.errors import InvalidInputError, UnavailableError
-from joulegate.core.workloads import Demand, Unresolved, demand_of, kind_of_work
+from joulegate.core.workloads import ALONE, ANNOTATION, Demand, Reference, Unresolved, demand_of, kind_of_work, scaled
 from joulegate_api.admission.asking import Asked, hold_request, selected_by_labels
-from joulegate_api.admission.reading import Review
+from joulegate_api.admission.families import Family, count, family_of, growth_of, is_made_by_controller
+from joulegate_api.admission.lookups import Lookups
+from joulegate_api.admission.reading import Review, metadata_of
+from joulegate_api.admission.subjects import subject_of, with_choice, written
+from joulegate_api.admission.trust import check_share
 from joulegate_api.context import Context
 from joulegate_api.forecasts import Forecast
 from joulegate_api.logs import log
@@ -28,6 +32,13 @@ _CHANGING: Final = ("CREATE", "UPDATE")
 _SCALE: Final = "scale"
 _LONGEST: Final = 253
 _NO_DATABASE: Final = "the database does not answer"
+_SCALED: Final = {
+    "deployments.apps": ("apps/v1", "Deployment"),
+    "replicasets.apps": ("apps/v1", "ReplicaSet"),
+    "statefulsets.apps": ("apps/v1", "StatefulSet"),
+}
+"""The kinds that are scaled, by resource; LeaderWorkerSet comes with its stage."""
+
 _UNBUDGETED: Final = {
     Unbudgeted.ALLOW: Outcome.ALLOW,
     Unbudgeted.WARN: Outcome.WARN,
@@ -44,19 +55,33 @@ class Decision:
     forecast: Forecast | None = None
 
 
-def decide_review(review: Review, parts: Context) -> Decision:
-    """Decide one review; never raises. ``dry_run`` reviews are decided and write nothing."""
-    namespace = review.namespace or _metadata(review.new).get("namespace") or "default"
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One review on its way to the ledger."""
+
+    review: Review
+    work: Work
+    demand: Demand
+    around: Lookups | None
+    proven: bool
+
+
+def decide_review(review: Review, parts: Context, *, proven: bool = True) -> Decision:
+    """Decide one review; never raises. ``dry_run`` reviews are decided and write nothing.
+
+    ``proven`` where the caller is known to be the API server or a principal.
+    """
+    namespace = review.namespace or metadata_of(review.new).get("namespace") or "default"
     kind = (review.new or {}).get("kind")
     work = Work(
         namespace=namespace if isinstance(namespace, str) else "",
         kind=kind_of_work(kind if isinstance(kind, str) else "").value,
         namespace_labels={NAMESPACE_LABEL: str(namespace)},
     )
-    decision = _decided(review, work, parts)
+    decision = _decided(review, work, parts, proven=proven)
     if review.dry_run or not _is_noted(decision.verdict):
         return decision
-    name = _metadata(review.new).get("name")
+    name = metadata_of(review.new).get("name")
     place = Place(parts.settings.cluster, _line(work.namespace), _line(review.resource), _line(name))
     try:
         return replace(decision, verdict=parts.store.ledger.note(place, decision.verdict))
@@ -75,11 +100,11 @@ def _line(text: object) -> str:
     return text[:_LONGEST] if isinstance(text, str) and text.isprintable() else ""
 
 
-def _decided(review: Review, work: Work, parts: Context) -> Decision:
+def _decided(review: Review, work: Work, parts: Context, *, proven: bool) -> Decision:
     try:
         if review.fault is not None:
             return Decision(_undecidable(review.fault, work, parts, Reason.UNDECIDABLE))
-        return _decide(review, work, parts)
+        return _decide(review, work, parts, proven=proven)
     except Unresolved as error:
         cause = str(error)
     except InvalidInputError as error:
@@ -90,32 +115,69 @@ def _decided(review: Review, work: Work, parts: Context) -> Decision:
     except Exception as error:  # noqa: BLE001 -- what nobody foresaw must not allow
         log.error("undecided", exc_info=error)
         cause = "an error inside Joulegate; its log says more"
+    if is_made_by_controller(review, parts):  # what runs already is never disturbed because nobody can tell
+        return Decision(Verdict(Outcome.ALLOW, Reason.UNDECIDABLE, detail=cause))
     return Decision(_undecidable(cause, work, parts, Reason.NO_BUDGET))
 
 
-def _decide(review: Review, work: Work, parts: Context) -> Decision:
+def _decide(review: Review, work: Work, parts: Context, *, proven: bool) -> Decision:
     passed = _not_governed(review, work, parts)
     if passed is not None:
         return Decision(passed)
     if review.new is None:
         raise Unresolved("the review has no object")
+    around = None if parts.cluster is None or parts.nodes is None else Lookups(parts.cluster, parts.nodes)
     if review.subresource == _SCALE:
-        raise Unresolved("the object that is scaled cannot be resolved")
-    demand = demand_of(review.new)
+        review = _of_scaled(review, work, around)
+    demand = demand_of(review.new, around or ALONE)
     work = replace(work, added_kind=demand.added_kind and demand.added_kind.value, chosen=demand.budget)
+    if _budget_changed(review, demand):
+        detail = "the annotation joulegate.io/budget does not change; make a new object"
+        return Decision(Verdict(Outcome.DENY, Reason.NOT_PERMITTED, budget=demand.budget, detail=detail), demand)
     if not demand.groups or demand.suspended:
         reason = Reason.HELD_LATER if demand.groups else Reason.NO_ACCELERATOR
         return Decision(Verdict(Outcome.ALLOW, reason), demand)
+    family = family_of(review, parts, around)
+    if family is not None:
+        return _of_child(_Question(review, work, demand, around, proven), family, parts)
     root = _root_of(review, work)
-    owner = _owner_of(review, parts)
-    if owner is not None:
-        held = parts.store.ledger.held(parts.settings.cluster, owner)
-        if held is not None and demand.fits_on(held):
-            return Decision(Verdict(Outcome.ALLOW, Reason.ADMITTED_OWNER), demand)
-        root = owner if held is not None else root
-    if _is_running(review, demand) and not _is_repeat(root, demand, parts):
+    if _is_running(review, demand, around) and not _is_repeat(root, demand, parts):
         return Decision(Verdict(Outcome.ALLOW, Reason.ADOPTED), demand)
-    return _ask(review, work, demand, root, parts)
+    name = metadata_of(review.new).get("name")
+    called = (review.resource or _kind_of(review), name if isinstance(name, str) and name else root)
+    return _ask(_Question(review, work, demand, around, proven), root, called, parts)
+
+
+def _of_child(question: _Question, family: Family, parts: Context) -> Decision:
+    """A child passes while its root's tree stays within what the root was admitted with; beyond, it is growth."""
+    review, demand = question.review, question.demand
+    if family.held is not None and _is_running(review, demand, question.around):
+        return Decision(Verdict(Outcome.ALLOW, Reason.ADMITTED_OWNER), demand)
+    more = growth_of(review, family, demand, parts, question.around)
+    if more is None:
+        return Decision(Verdict(Outcome.ALLOW, Reason.ADMITTED_OWNER), demand)
+    work = question.work
+    if family.held is not None:
+        added = more.added_kind and more.added_kind.value
+        work = replace(work, kind=more.kind.value, added_kind=added, chosen=more.budget)
+    asked = replace(question, work=work, demand=more)
+    decision = _ask(asked, family.root_uid, (family.resource, family.name), parts)
+    if decision.verdict.allowed:
+        count(review, family, demand, parts)
+    return decision
+
+
+def _of_scaled(review: Review, work: Work, around: Lookups | None) -> Review:
+    """The review as one of the object that is scaled, from what it asks for now to what it will."""
+    known = _SCALED.get(review.resource)
+    name = review.name or metadata_of(review.new).get("name")
+    if known is None or around is None or not isinstance(name, str) or not name or review.new is None:
+        raise Unresolved("the object that is scaled cannot be looked up")
+    before = around.get(Reference(*known, name, work.namespace))
+    if before is None:
+        raise Unresolved(f"{known[1]} {name} in {work.namespace} does not exist")
+    before = {"apiVersion": known[0], "kind": known[1], **before}
+    return replace(review, subresource="", new=scaled(before, review.new), old=before)
 
 
 def _not_governed(review: Review, work: Work, parts: Context) -> Verdict | None:
@@ -129,24 +191,38 @@ def _not_governed(review: Review, work: Work, parts: Context) -> Verdict | None:
     return None
 
 
-def _ask(review: Review, work: Work, demand: Demand, root: str, parts: Context) -> Decision:
+def _ask(question: _Question, root: str, called: tuple[str, str], parts: Context) -> Decision:
+    """Ask the ledger under a root, which its hold calls by resource and name."""
     budgets = {budget.name: budget for budget in parts.store.budgets.list()}
-    unbound = selected_by_labels(budgets, work) is None and not bind(budgets, work).names
+    review, demand, around = question.review, question.demand, question.around
+    work, known = _with_labels(question.work, budgets, around)
+    subject = subject_of(review, work.namespace, parts)
+    work = with_choice(work, subject, budgets, around)
+    unbound = (known or selected_by_labels(budgets, work) is None) and not bind(budgets, work).names
     if unbound and parts.settings.unbudgeted is not Unbudgeted.ALLOW:
         return Decision(Verdict(_UNBUDGETED[parts.settings.unbudgeted], Reason.NO_BUDGET), demand)
-    name = _metadata(review.new).get("name")
     asked = Asked(
         cluster=parts.settings.cluster,
         root_uid=root,
-        resource=review.resource or _kind_of(review),
-        name=name if isinstance(name, str) and name else root,  # two objects without a name are not one
-        subject=review.user,
+        resource=called[0],
+        name=called[1],  # two objects without a name are not one
+        subject=written(review, subject),
+        labels_known=known,
     )
     request, predicted = hold_request(asked, work, demand, budgets, parts)
+    if not question.proven and not _is_repeat(root, demand, parts):
+        check_share(request, budgets, parts)
     verdict = parts.store.ledger.decide(request, dry_run=review.dry_run)
     if not verdict.allowed:  # what was allowed is answered again word by word
         verdict = replace(verdict, detail=predicted.detail)
     return Decision(verdict, demand, predicted)
+
+
+def _with_labels(work: Work, budgets: Mapping[str, Budget], around: Lookups | None) -> tuple[Work, bool]:
+    """The work with its namespace's labels where a budget asks for them, and whether every label is known."""
+    if around is None or selected_by_labels(budgets, work) is None:
+        return work, False
+    return replace(work, namespace_labels={**around.labels_of(work.namespace), **work.namespace_labels}), True
 
 
 def _undecidable(cause: str, work: Work, parts: Context, without_budget: Reason) -> Verdict:
@@ -180,7 +256,7 @@ def _root_of(review: Review, work: Work) -> str:
     What is reviewed outside a cluster has none; its name is then the key, so that a
     repeat finds its hold.
     """
-    metadata = _metadata(review.new)
+    metadata = metadata_of(review.new)
     uid, name = metadata.get("uid"), metadata.get("name")
     if isinstance(uid, str) and uid:
         return uid
@@ -191,25 +267,24 @@ def _root_of(review: Review, work: Work) -> str:
     raise Unresolved("the object has neither a uid nor a name")
 
 
-def _owner_of(review: Review, parts: Context) -> str | None:
-    """The uid of the controller that owns the object, where a controller of the list made it."""
-    if review.user not in parts.settings.controllers:
-        return None
-    owners = _metadata(review.new).get("ownerReferences")
-    for owner in owners if isinstance(owners, list) else ():
-        if isinstance(owner, Mapping) and owner.get("controller") is True and isinstance(owner.get("uid"), str):
-            return str(owner["uid"])
-    return None
+def _budget_changed(review: Review, demand: Demand) -> bool:
+    """Whether an update chooses another budget than before."""
+    new, old = metadata_of(review.new), metadata_of(review.old)
+    if review.operation != "UPDATE" or review.old is None or new.get("deletionTimestamp") is not None:
+        return False
+    before = old.get("annotations")
+    chosen = before.get(ANNOTATION + "budget") if isinstance(before, Mapping) else None
+    return bool(demand.groups) and chosen is not None and chosen != demand.budget
 
 
-def _is_running(review: Review, demand: Demand) -> bool:
+def _is_running(review: Review, demand: Demand, around: Lookups | None) -> bool:
     """Whether the object was there before with no less: only growth is decided, never what runs."""
     if review.operation != "UPDATE" or review.old is None:
         return False
-    if _metadata(review.new).get("deletionTimestamp") is not None:
+    if metadata_of(review.new).get("deletionTimestamp") is not None:
         return True
     try:
-        before = demand_of(review.old)
+        before = demand_of(review.old, around or ALONE)
     except Unresolved:
         return False
     return not before.suspended and demand.within(before)
@@ -223,8 +298,3 @@ def _is_repeat(root: str, demand: Demand, parts: Context) -> bool:
 def _kind_of(review: Review) -> str:
     new = review.new or {}
     return f"{new.get('kind')} {new.get('apiVersion')}"
-
-
-def _metadata(source: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    metadata = (source or {}).get("metadata")
-    return metadata if isinstance(metadata, Mapping) else {}

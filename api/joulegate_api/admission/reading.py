@@ -35,7 +35,9 @@ class Review:
     subresource: str = ""
     namespace: str | None = None
     resource: str = ""
+    name: str = ""
     user: str = ""
+    groups: tuple[str, ...] = ()
     dry_run: bool = False
     new: Mapping[str, Any] | None = None
     old: Mapping[str, Any] | None = None
@@ -65,12 +67,20 @@ def read_review(raw: bytes) -> Review:
         resource=".".join(
             part for part in (_text(resource, "resource", faults), _text(resource, "group", faults)) if part
         ),
+        name=_text(request, "name", faults),
         user=_text(user, "username", faults),
+        groups=_texts(user, "groups", faults),
         dry_run=_flag(request, "dryRun", faults),
         new=_object(request, "object", faults),
         old=_object(request, "oldObject", faults),
         fault=faults[0] if faults else None,
     )
+
+
+def metadata_of(source: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The metadata of an object, empty where there are none."""
+    metadata = (source or {}).get("metadata")
+    return metadata if isinstance(metadata, Mapping) else {}
 
 
 def _parse(raw: bytes, faults: list[str]) -> Any:  # noqa: ANN401 -- JSON
@@ -150,6 +160,14 @@ def _text(source: Mapping[str, Any], name: str, faults: list[str]) -> str:
         return value or ""
     faults.append(f"request {name} is not text")
     return ""
+
+
+def _texts(source: Mapping[str, Any], name: str, faults: list[str]) -> tuple[str, ...]:
+    value = source.get(name)
+    if value is None or (isinstance(value, list) and all(isinstance(part, str) for part in value)):
+        return tuple(value or ())
+    faults.append(f"request {name} is no list of texts")
+    return ()
 
 
 def _flag(source: Mapping[str, Any], name: str, faults: list[str]) -> bool:

@@ -41,7 +41,6 @@ from joulegate_api.store.statements import RunPending, Statement, Statements
 from joulegate_api.store.stored_records import Page, RecordFilters, StoredRecord
 from joulegate_api.store.transitions import HoldBook, Transitions
 from joulegate_api.store.trees import Child, LivePod, Standing, Trees
-from joulegate_api.store.trees import Member, Trees
 from joulegate_api.store.trial_balance import Check, Difference, TrialBalance
 from joulegate_api.store.unconfirmed import Unconfirmed
 from joulegate_api.store.windows import Ingested, Quarantined, Window, WindowBatch
@@ -69,9 +68,8 @@ __all__ = [
     "Leaf",
     "LivePod",
     "LogBook",
-    "Member",
-    "LogBook",
     "ObjectSeen",
+    "LogBook",
     "Origin",
     "Page",
     "Place",
@@ -121,7 +119,6 @@ class Store:
         self.statements = Statements(database, self.budgets, tenant)
         self.changes = Changes(database, writer, tenant)
         self.due = Due(database, writer, accounts, self.budgets, tenant)
-        self.trees = Trees(database, writer, tenant)
         self.unconfirmed = Unconfirmed(database, tenant)
         self.ledger = Ledger(database, writer, self.budgets, accounts, tenant)
         self.journal = Journal(database, tenant)

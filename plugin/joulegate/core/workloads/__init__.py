@@ -8,7 +8,14 @@ undecidable, and its budgets say what happens to it. Unknown fields are ignored.
 
 from joulegate.core.workloads.apps import scaled
 from joulegate.core.workloads.demand import Demand, Group, Unresolved
-from joulegate.core.workloads.kinds import Stage, demand_of, is_generator, kind_of_work, stage_of
+from joulegate.core.workloads.kinds import (
+    Stage,
+    demand_of,
+    is_generator,
+    is_governed,
+    kind_of_work,
+    stage_of,
+)
 from joulegate.core.workloads.pods import GPU_PRODUCT
 from joulegate.core.workloads.reading import ANNOTATION, Manifest
 from joulegate.core.workloads.surroundings import ALONE, Node, Reference, Surroundings
@@ -27,6 +34,7 @@ __all__ = [
     "Unresolved",
     "demand_of",
     "is_generator",
+    "is_governed",
     "kind_of_work",
     "scaled",
     "stage_of",

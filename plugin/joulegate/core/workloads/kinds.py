@@ -34,6 +34,20 @@ _NO_PODS: Final = frozenset({"ControllerRevision"})
 _SERVING: Final = frozenset({"InferenceService", "LLMInferenceService", "RayService"})
 _WORKBENCHES: Final = frozenset({"Notebook", "Workspace"})
 _GENERATORS: Final = frozenset({"CronJob", "CronWorkflow", "ScheduledWorkflow", "Experiment"})
+_GOVERNED: Final[Mapping[str, frozenset[str]]] = {
+    "": frozenset({"Pod", "ReplicationController"}),
+    "apps": frozenset({"ReplicaSet", "Deployment", "StatefulSet", "DaemonSet"}),
+    "batch": frozenset({"Job"}),
+    "jobset.x-k8s.io": frozenset({"JobSet"}),
+    "trainer.kubeflow.org": frozenset({"TrainJob"}),
+    "serving.kserve.io": frozenset({"InferenceService", "LLMInferenceService"}),
+    "argoproj.io": frozenset({"Workflow"}),
+    "kubeflow.org": frozenset(
+        {"PyTorchJob", "TFJob", "XGBoostJob", "PaddleJob", "JAXJob", "MPIJob", "Notebook", "Workspace", "Trial"}
+    ),
+    "ray.io": frozenset({"RayJob", "RayCluster", "RayService"}),
+    "leaderworkerset.x-k8s.io": frozenset({"LeaderWorkerSet"}),
+}
 _PODS_IN_CORE: Final = frozenset({"Pod", "ReplicationController", "PodTemplate"})
 
 
@@ -68,6 +82,11 @@ def kind_of_work(kind: str) -> Kind:
 def is_generator(kind: str) -> bool:
     """Whether an object holds nothing, and what it creates is the root."""
     return kind in _GENERATORS
+
+
+def is_governed(api_version: str, kind: str) -> bool:
+    """Whether an object of this kind can be the root of others: the kinds of both stages, less the generators."""
+    return kind in _GOVERNED.get(api_version.rpartition("/")[0], ())
 
 
 def demand_of(manifest: object, around: Surroundings = ALONE) -> Demand:
