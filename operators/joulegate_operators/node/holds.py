@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -85,6 +86,29 @@ class DeviceHolds:
         """Read back what :meth:`to_json` wrote."""
         holds = tuple(Hold(Subject(*row[:4]), row[4], row[5]) for row in value["holds"])
         return cls(Sharing(value["sharing"]), value["capacity"], holds, tuple(value["flags"]))
+
+
+def while_away(
+    known: DeviceHolds,
+    found: DeviceHolds,
+    began: Mapping[str, datetime],
+    finished: Mapping[str, datetime],
+    now: datetime,
+) -> Iterator[tuple[datetime, DeviceHolds]]:
+    """What happened between two looks at a device, by what is known of its pods: instants and the holds from then on.
+
+    A pod that is gone held the device until it ended, where the cluster still says
+    when; else until the first of the new pods began, or until now. ``began`` and
+    ``finished`` are by pod uid.
+    """
+    new = set(found.subjects.values()) - set(known.subjects.values())
+    change = min([began[subject.pod_uid] for subject in new if subject.pod_uid in began] + [now])
+    gone = set(known.subjects.values()) - set(found.subjects.values())
+    ends = {subject: min(finished[subject.pod_uid], change) for subject in gone if subject.pod_uid in finished}
+    for end in sorted({*ends.values()}):
+        left = tuple(hold for hold in known.holds if ends.get(hold.subject, now) > end)
+        yield end, replace(known, holds=left)
+    yield change, found
 
 
 @dataclass(slots=True)

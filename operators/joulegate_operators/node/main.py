@@ -97,12 +97,14 @@ class NodeProcess:
 
     def _tick(self) -> None:
         found = self.holding.take()
+        pods = self.pods.snapshot() if found else None
         sample = Sample(
             now=self._clock.now(),
             readings=self.sampler.take(),
             holds=found.holds if found else None,
             use=self.holding.use(self.meter.chains),
-            began=self.pods.snapshot().began if found else {},
+            began=pods.began if pods else {},
+            finished=pods.finished if pods else {},
         )
         before = self.log.next_seq
         self.meter.tick(sample, list(self.sampler.devices.values()))

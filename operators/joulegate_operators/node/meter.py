@@ -24,7 +24,7 @@ from joulegate.core.units import NS_PER_SECOND
 from joulegate.gpu import Device
 from joulegate.windows import WindowBody
 from joulegate_operators.node.frames import Reach, passing
-from joulegate_operators.node.holds import DeviceHolds
+from joulegate_operators.node.holds import DeviceHolds, while_away
 from joulegate_operators.node.tape import Event, Tape
 from joulegate_operators.node.timeline import Timeline
 from joulegate_operators.node.wal import WindowLog
@@ -50,6 +50,8 @@ class Sample:
     use: Mapping[str, tuple[dict[str, int], int] | None] = field(default_factory=dict)
     began: Mapping[str, datetime] = field(default_factory=dict)
     """When the containers of a pod began, by its uid, where that is known."""
+    finished: Mapping[str, datetime] = field(default_factory=dict)
+    """When a pod that has ended did so, by its uid, where that is known."""
 
 
 class NodeMeter:
@@ -178,33 +180,22 @@ class NodeMeter:
         """Cuts where the holds of a device changed."""
         changed: dict[int, dict[str, Any]] = {}
         dates: dict[int, datetime] = {}
+        after = Instant(sample.now.boottime_ns, date)
         for uuid, holds in (sample.holds or {}).items():
             chain = self.chains.get(uuid)
-            if chain is None or not chain.stretches:
-                at_ns, at = sample.now.boottime_ns, date
-            elif chain.stretches[-1].holds == holds:
+            known = chain.stretches[-1] if chain is not None and chain.stretches else None
+            if known is not None and known.holds == holds:
                 continue
-            else:
-                at_ns, at = self._began(chain, holds, sample, before, date)
-            changed.setdefault(at_ns, {})[uuid] = holds.to_json()
-            dates[at_ns] = at
+            steps = [(date, holds)]
+            if known is not None and self._away:
+                steps = list(while_away(known.holds, holds, sample.began, sample.finished, date))
+            for at, held in steps:
+                placed = _placed(max(at, known.start) if known is not None else at, before, after)
+                changed.setdefault(placed.boottime_ns, {})[uuid] = held.to_json()
+                dates[placed.boottime_ns] = placed.utc
         if sample.holds is not None:
             self._away = False
         return [[at_ns, format_instant(dates[at_ns]), by_uuid] for at_ns, by_uuid in changed.items()]
-
-    def _began(
-        self, chain: Chain, holds: DeviceHolds, sample: Sample, before: Instant, date: datetime
-    ) -> tuple[int, datetime]:
-        """When a change of holds took place: now, or, after the meter was away, when the new containers began."""
-        if self._away:
-            new = set(holds.subjects.values()) - set(chain.stretches[-1].holds.subjects.values())
-            starts = [sample.began[s.pod_uid] for s in new if s.pod_uid in sample.began]
-            start = min(starts, default=date)
-            if chain.stretches[-1].start < start < date and before.utc < date:
-                span_ns = sample.now.boottime_ns - before.boottime_ns
-                into = max(start - before.utc, timedelta(0)) / (date - before.utc)
-                return before.boottime_ns + int(span_ns * into), max(start, before.utc)
-        return sample.now.boottime_ns, date
 
     def _feed(self, event: Event) -> None:
         """Give an event to the chains; the same when it happens and when the tape is played."""
@@ -321,6 +312,15 @@ class NodeMeter:
 
 _NO_BASE: Final = (0, None, "1970-01-01T00:00:00Z")
 """Energy, idle floor and end of a device that was never seen before."""
+
+
+def _placed(at: datetime, before: Instant, after: Instant) -> Instant:
+    """A date between two observations on both clocks; one outside of them is that of the nearer."""
+    if at >= after.utc or after.utc <= before.utc:
+        return after
+    into = max(at - before.utc, timedelta(0)) / (after.utc - before.utc)
+    span_ns = after.boottime_ns - before.boottime_ns
+    return Instant(before.boottime_ns + int(span_ns * into), max(at, before.utc))
 
 
 def _instant(row: Sequence[Any]) -> Instant:

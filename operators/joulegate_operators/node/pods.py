@@ -1,4 +1,4 @@
-"""The pods of this node: which uid a name has now, and when its containers began."""
+"""The pods of this node: which uid a name has now, and when its containers began and ended."""
 
 from __future__ import annotations
 
@@ -29,12 +29,14 @@ class Pod:
     began: datetime | None
     containers: Mapping[str, str] = field(default_factory=dict)
     """Names by container ids, without the runtime's prefix."""
+    finished: datetime | None = None
+    """When its last container ended, once the pod has ended and where that is known."""
 
 
 def pod_of(item: Json) -> Pod:
     """Read a pod as the cluster's API sends it."""
     status = item.get("status") or {}
-    began = []
+    began, finished = [], []
     names = {}
     for container in status.get("containerStatuses") or ():
         if identity := str(container.get("containerID") or "").rpartition("/")[2]:
@@ -42,9 +44,20 @@ def pod_of(item: Json) -> Pod:
         with suppress(InvalidInputError):
             running = (container.get("state") or {}).get("running") or {}
             began.append(parse_instant(running.get("startedAt"), "startedAt"))
+        with suppress(InvalidInputError):
+            terminated = (container.get("state") or {}).get("terminated") or {}
+            finished.append(parse_instant(terminated.get("finishedAt"), "finishedAt"))
     metadata = item["metadata"]
     ended = status.get("phase") in _ENDED
-    return Pod(metadata["uid"], metadata["namespace"], metadata["name"], ended, min(began, default=None), names)
+    return Pod(
+        metadata["uid"],
+        metadata["namespace"],
+        metadata["name"],
+        ended,
+        min(began, default=None),
+        names,
+        max(finished, default=None) if ended else None,
+    )
 
 
 class NodePods:
@@ -69,6 +82,7 @@ class PodsByName:
         for pod in sorted(pods.values(), key=lambda pod: not pod.ended):
             self._by_name[pod.namespace, pod.name] = pod
         self.began = {pod.uid: pod.began for pod in pods.values() if pod.began is not None}
+        self.finished = {pod.uid: pod.finished for pod in pods.values() if pod.finished is not None}
         self.containers = {
             identity: (pod.uid, name) for pod in pods.values() for identity, name in pod.containers.items()
         }
