@@ -94,10 +94,10 @@ class Settings(BaseSettings):
         ("system:serviceaccount:joulegate-system:joulegate-node",),
         description="Users of the cluster, between commas, whose tokens speak for the node that they are bound to.",
     )
-    close_delay: str = Field(
     two_person: bool = Field(
         default=False, description="Whether changes of limits, factors, prices and sites wait for a second person."
     )
+    close_delay: str = Field(
         "4d", description="How long after its end a period is closed: late facts have come by then."
     )
     check_every: str = Field("1h", description="How often every balance is counted again from the entries.")
