@@ -272,7 +272,8 @@ class Inventories:
             transaction: Transaction, root: Root, parts: list[Held], accounts: Mapping[Key, Account], now: datetime
         ) -> list[Held]:
             done = step(transaction, root, parts, change, accounts, now, why)
-            if _changed(parts, done):
+            lives_on = change is EXPIRE and any(part.state in LIVE for part in done)  # by another part: it has ended
+            if _changed(parts, done) and not lives_on:
                 moved.append(root)
             return done
 

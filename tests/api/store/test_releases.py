@@ -10,7 +10,7 @@ import pytest
 
 from joulegate.core.metering import Boundary, Method
 from joulegate.core.units import Unit
-from joulegate_api.store import Evidence, HoldState, Inventory, ObjectSeen, PodSeen, Store, Window, WindowBatch
+from joulegate_api.store import Evidence, HoldState, Inventory, ObjectSeen, Origin, PodSeen, Store, Window, WindowBatch
 from tests.api.store.examples import MORNING, QUARTER, Clock, budget, intensity, price, quote, request, site
 
 MINUTE = timedelta(minutes=1)
@@ -102,6 +102,13 @@ def test_an_unconfirmed_hold_expires_only_on_a_complete_list_begun_after_it_with
     assert states(store) == [HoldState.UNCONFIRMED]
     listed(store, clock)
     assert (states(store), standing(store)) == ([HoldState.EXPIRED], (0, 0))
+
+
+def test_one_list_ends_every_part_of_a_root_that_ended_before_it_was_ever_confirmed(store: Store, clock: Clock) -> None:
+    store.ledger.decide(request(quoted=100))
+    store.ledger.decide(request(quoted=50, origin=Origin.EXTENDED, extension="more"))
+    assert listed(store, clock).ended == ("root",)
+    assert (states(store), standing(store)) == ([HoldState.EXPIRED, HoldState.CLOSED], (0, 0))
 
 
 def test_a_root_that_is_gone_is_released_at_once_where_no_meter_reports(store: Store, clock: Clock) -> None:
