@@ -10,6 +10,7 @@ from sqlalchemy import Row
 from joulegate.core.units import Unit
 
 UNITS = tuple(Unit)
+_PLACE = {unit: place for place, unit in enumerate(UNITS)}
 
 
 class Amounts(NamedTuple):
@@ -21,11 +22,11 @@ class Amounts(NamedTuple):
 
     def of(self, unit: Unit) -> int | None:
         """The amount in ``unit``."""
-        return self[UNITS.index(unit)]
+        return self[_PLACE[unit]]
 
     def plus(self, other: Amounts) -> Amounts:
         """What is known of both; unknown only where neither is known."""
-        return Amounts(*(_known_sum(mine, theirs) for mine, theirs in zip(self, other, strict=True)))
+        return Amounts(*map(_known_sum, self, other))
 
     def negated(self) -> Amounts:
         """The amounts that take these back."""
@@ -33,7 +34,7 @@ class Amounts(NamedTuple):
 
     def known(self) -> Amounts:
         """Zero where unknown: what a sum can be changed by."""
-        return Amounts(*(amount or 0 for amount in self))
+        return Amounts(self.mj or 0, self.ug or 0, self.micros or 0)
 
     def where(self, known: Amounts) -> Amounts:
         """Zero in the units in which ``known`` is unknown."""

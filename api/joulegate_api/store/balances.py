@@ -35,6 +35,7 @@ from joulegate.core.periods import Period
 from joulegate.core.units import Unit
 from joulegate_api.store import versions
 from joulegate_api.store.amounts import NOTHING, UNITS, Amounts, total
+from joulegate_api.store.columns import padded
 from joulegate_api.store.entries import Transaction, Writer
 from joulegate_api.store.grants import Grant, Key, expire, given_as_of, grants_of, use, write_grants
 from joulegate_api.store.tables import balances, budget_revisions, hold_claims, holds, postings
@@ -46,7 +47,12 @@ __all__ = ["Account", "Accounts", "Key", "StaleError"]
 
 
 class StaleError(Exception):
-    """What was planned by is no longer so; nothing was written, plan again."""
+    """What was planned by is no longer so; nothing was written, plan again, and lock ``wanted`` too."""
+
+    def __init__(self, wanted: Iterable[Key] = ()) -> None:
+        """Want no more rows than before, unless told."""
+        super().__init__()
+        self.wanted = frozenset(wanted)
 
 
 @dataclass(slots=True)
@@ -82,11 +88,11 @@ class Account:
 
         An exception serves its own namespace; of another's only what is used already counts.
         """
-        others = total(grant.unused for grant in self.grants if grant.namespace != namespace).known()
+        others = total(grant.unused for grant in self.grants if grant.namespace != namespace)
         return Amounts(
             *(
-                None if (room := self.balance(unit).available) is None else room - (other or 0)
-                for unit, other in zip(UNITS, others, strict=True)
+                None if base is None or (room := self.balance(unit).available) is None else room - (other or 0)
+                for unit, base, other in zip(UNITS, self.base, others, strict=True)
             )
         )
 
@@ -94,13 +100,13 @@ class Account:
         """What the exceptions of ``namespace`` still give."""
         return total(grant.unused for grant in self.grants if grant.namespace == namespace).known()
 
-    def post(self, posted: Amounts, pending: Amounts, namespace: str | None) -> None:
-        """Add to what is posted and pending for work of ``namespace``; unknown amounts add nothing."""
+    def post(self, posted: Amounts, pending: Amounts, *namespaces: str | None) -> None:
+        """Add to what is posted and pending for work of ``namespaces``; unknown amounts add nothing."""
         self.posted = self.posted.plus(posted.known())
         self.pending = self.pending.plus(pending.known())
         self.changed = True
         if self.grants:
-            use(self.grants, self.beyond(), namespace)
+            use(self.grants, self.beyond(), namespaces)
 
     def beyond(self) -> Amounts:
         """What is posted and held beyond the limit without exceptions."""
@@ -163,6 +169,7 @@ class Accounts:
         """Write what changed. The only statement of the program that changes what is posted or pending."""
         rows = [
             {
+                "b_tenant": transaction.tenant,
                 "b_budget": account.key.budget,
                 "b_start": account.key.start,
                 "currency": account.currency,
@@ -176,25 +183,32 @@ class Accounts:
         ]
         write_grants(transaction, [grant for account in accounts for grant in account.grants])
         if rows:
-            transaction.connection.execute(_WRITE.where(balances.c.tenant == transaction.tenant), rows)
+            transaction.connection.execute(_WRITE, rows)
         for account in accounts:
             account.changed = False
 
 
 _WRITE = update(balances).where(
-    balances.c.budget == bindparam("b_budget"), balances.c.period_start == bindparam("b_start")
+    balances.c.tenant == bindparam("b_tenant"),
+    balances.c.budget == bindparam("b_budget"),
+    balances.c.period_start == bindparam("b_start"),
 )
 
 
 def _locked(transaction: Transaction, keys: Collection[Key]) -> Iterable[Account]:
-    of = balances.c
-    rows = transaction.connection.execute(
-        select(balances)
-        .where(of.tenant == transaction.tenant, tuple_(of.budget, of.period_start).in_(list(keys)))
-        .order_by(of.tenant, of.budget, of.period_start)
-        .with_for_update()
-    )
+    rows = transaction.connection.execute(_LOCK, {"tenant": transaction.tenant, "keys": padded(keys)})
     return [_account(row) for row in rows]
+
+
+_LOCK = (
+    select(balances)
+    .where(
+        balances.c.tenant == bindparam("tenant"),
+        tuple_(balances.c.budget, balances.c.period_start).in_(bindparam("keys", expanding=True)),
+    )
+    .order_by(balances.c.tenant, balances.c.budget, balances.c.period_start)
+    .with_for_update()
+)
 
 
 def _account(row: Row[Any]) -> Account:

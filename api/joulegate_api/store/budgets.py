@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection, func, insert, select
 
-from joulegate.core.binding import check_tree
+from joulegate.core.binding import Binding, Work, bind, check_tree
 from joulegate.core.budgets import Balance, Budget
 from joulegate.core.encoding import decode, encode
 from joulegate.core.errors import ConflictError, NotFoundError
@@ -21,6 +22,9 @@ from joulegate_api.store.database import Database
 from joulegate_api.store.entries import Transaction, Writer
 from joulegate_api.store.tables import budget_revisions
 
+REMEMBERED: Final = 10_000
+"""Bindings that are kept at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hierarchy:
@@ -28,6 +32,18 @@ class Hierarchy:
 
     version: int
     budgets: Mapping[str, Budget]
+    _bindings: dict[object, Binding] = field(default_factory=dict, repr=False, compare=False)
+
+    def binding(self, work: Work) -> Binding:
+        """Which budgets bind ``work``; found once for work that looks the same to them."""
+        labels = frozenset(work.namespace_labels.items())
+        seen = (work.namespace, work.kind, labels, work.chosen, work.usable, work.added_kind)
+        known = self._bindings.get(seen)
+        if known is None:
+            if len(self._bindings) >= REMEMBERED:
+                self._bindings.clear()
+            known = self._bindings[seen] = bind(self.budgets, work)
+        return known
 
 
 @dataclass(frozen=True, slots=True)

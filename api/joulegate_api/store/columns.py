@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import BigInteger, Column, DateTime, Dialect, MetaData, String, Text, TypeDecorator
+
+Value = TypeVar("Value")
 
 _NAMES: Final = {
     "pk": "pk_%(table_name)s",
@@ -16,6 +19,10 @@ _NAMES: Final = {
     "ck": "ck_%(table_name)s_%(constraint_name)s",
 }
 metadata: Final = MetaData(naming_convention=_NAMES)
+
+
+compact: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+"""JSON in one line, keys in the order they were given."""
 
 
 class Instant(TypeDecorator[datetime]):
@@ -48,11 +55,17 @@ class Json(TypeDecorator[Any]):
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
         """Write compactly, keys in the order they were given."""
-        return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return None if value is None else compact(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy's signature
         """Read back."""
         return None if value is None else json.loads(value)
+
+
+def padded(values: Collection[Value]) -> list[Value]:
+    """A list for IN, filled up with one of its own to a power of two, so that few statements are ever prepared."""
+    found = list(values)
+    return found + found[-1:] * ((1 << (len(found) - 1).bit_length()) - len(found)) if found else found
 
 
 def tenant() -> Column[str]:

@@ -17,7 +17,8 @@ class _Seat(Generic[Asked, Answered]):
 
     def __init__(self, asked: Asked) -> None:
         self.asked = asked
-        self.turn = threading.Event()
+        self.turn = threading.Lock()
+        self.turn.acquire()
         self.leads = False
         self.answer: Answered | None = None
         self.error: BaseException | None = None
@@ -47,7 +48,7 @@ class Combiner(Generic[Asked, Answered]):
             if not self._busy:
                 self._busy = seat.leads = True
         if not seat.leads:
-            seat.turn.wait()
+            seat.turn.acquire()
         if seat.leads:
             self._lead()
         if seat.error is not None:
@@ -69,9 +70,9 @@ class Combiner(Generic[Asked, Answered]):
                     heir.leads = True
             for seat in batch:
                 seat.leads = False
-                seat.turn.set()
+                seat.turn.release()
             if heir is not None:
-                heir.turn.set()
+                heir.turn.release()
 
     def _answer(self, batch: Sequence[_Seat[Asked, Answered]]) -> None:
         try:

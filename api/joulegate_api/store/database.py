@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from joulegate.core.errors import UnavailableError
 from joulegate_api.store import tables
@@ -25,10 +28,19 @@ BUSY_S: Final = 60
 POOL: Final = 16
 """Connections kept open. Decisions share one; the rest serve records and reads."""
 
+FRESH_S: Final = 1
+"""A connection that was used so short a time ago is not tried before it is used again."""
+
 _SHOWN: Final = 200
+_LAST: Final = "joulegate_last"
+_USED: Final = "joulegate_used"
 _READS: Final = "joulegate_reads"
 
 Clock = Callable[[], datetime]
+
+
+class RefusedError(UnavailableError):
+    """The database refused a row: another process wrote it first, or it cannot hold a value."""
 
 
 class Database:
@@ -84,24 +96,52 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that is kept as a whole when the block ends, durably, or not at all."""
-        with self._errors(), self._writers, self._engine.connect() as connection, connection.begin():
+        with (
+            self._errors(),
+            self._writers,
+            self._engine.connect() as connection,
+            ExitStack() as last,
+            connection.begin(),
+        ):
+            connection.info[_LAST] = last
             yield connection
+
+    def only_writes(self, connection: Connection) -> None:
+        """Send what follows without waiting for each answer; nothing can be read any more in this transaction.
+
+        A row that is refused raises where the transaction ends.
+        """
+        if not self.is_sqlite:
+            raw: Any = connection.connection.driver_connection
+            connection.info[_LAST].enter_context(raw.pipeline())
+
+    @property
+    def tells_time(self) -> bool:
+        """Whether the clock is the server's, so that a statement can ask for it with the rest."""
+        return self._clock is None and not self.is_sqlite
+
+    def at(self, told: datetime | None) -> datetime:
+        """The instant that the server told with a statement; here and now where it is not asked."""
+        if told is not None:
+            return told.astimezone(UTC)
+        return self._clock() if self._clock is not None else datetime.now(UTC)
 
     def now(self, connection: Connection) -> datetime:
         """The database's clock; SQLite lives in this process, so its clock is ours."""
-        if self._clock is not None:
-            return self._clock()
-        if self.is_sqlite:
-            return datetime.now(UTC)
-        found: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
-        return found.astimezone(UTC)
+        told = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one() if self.tells_time else None
+        return self.at(told)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
+        driver: Any = self._engine.dialect.loaded_dbapi
         try:
             yield
-        except SQLAlchemyError as error:
-            raise UnavailableError(f"the database {self.shown_url} cannot be used: {_line(error)}") from error
+        except (SQLAlchemyError, driver.Error) as error:
+            cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+            refused = isinstance(cause, driver.IntegrityError | driver.DataError)
+            kind = RefusedError if refused else UnavailableError
+            line = " ".join(str(cause).split())[:_SHOWN]
+            raise kind(f"the database {self.shown_url} cannot be used: {line}") from error
 
 
 def _parsed(url: str) -> URL:
@@ -126,13 +166,14 @@ def _engine(url: URL, *, is_sqlite: bool) -> Engine:
             event.listen(engine, "connect", _on_connect)
             event.listen(engine, "begin", _on_begin)
             return engine
-        return create_engine(
-            url, pool_size=POOL, max_overflow=POOL, pool_pre_ping=True, connect_args={"connect_timeout": 10}
-        )
+        engine = create_engine(url, pool_size=POOL, max_overflow=POOL, connect_args={"connect_timeout": 10})
     except (SQLAlchemyError, ImportError, TypeError) as error:
         raise UnavailableError(
             f"the database {url.render_as_string(hide_password=True)} cannot be used: {error}"
         ) from error
+    event.listen(engine, "checkin", _on_checkin)
+    event.listen(engine, "checkout", partial(_on_checkout, engine.dialect))
+    return engine
 
 
 def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
@@ -141,12 +182,20 @@ def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
+def _on_checkin(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info[_USED] = time.monotonic()
+
+
+def _on_checkout(dialect: Any, connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:  # noqa: ANN401 -- asks it to ping, which its type does not know
+    if time.monotonic() - record.info.get(_USED, time.monotonic()) < FRESH_S:
+        return
+    try:
+        dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise InvalidatePoolError from error
+
+
 def _on_begin(connection: Connection) -> None:
     # A transaction that begins by reading cannot become a writer once another has written; so a writer says so at once.
     reads = connection.get_execution_options().get(_READS)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-
-def _line(error: SQLAlchemyError) -> str:
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    return " ".join(str(cause).split())[:_SHOWN]

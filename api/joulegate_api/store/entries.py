@@ -49,6 +49,10 @@ class Transaction:
         """The database's clock. Ask under the locks: no decision is dated before the one it waited for."""
         return self.database.now(self.connection)
 
+    def only_writes(self) -> None:
+        """Send what follows without waiting for each answer; nothing can be read any more."""
+        self.database.only_writes(self.connection)
+
     def log(self, kind: EntryType, fact_id: str, at: datetime, body: dict[str, Any]) -> None:
         """Write an entry when the transaction ends."""
         self.pending.append((kind, fact_id, at, body))

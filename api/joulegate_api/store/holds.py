@@ -100,31 +100,6 @@ def hold_id_of(tenant: str, root: Root, part: int | str) -> str:
     return sha256("\n".join((tenant, *root, str(part))).encode()).hexdigest()[:32]
 
 
-def namesakes(
-    connection: Connection, tenant: str, requests: Collection[HoldRequest]
-) -> dict[tuple[str, ...], list[Root]]:
-    """Roots with an unconfirmed hold that had the name of a request before it: a name has one uid at a time."""
-    names = {name_of(request): request for request in requests if request.name}
-    if not names:
-        return {}
-    of = holds.c
-    rows = connection.execute(
-        select(of.cluster, of.root_uid, of.resource, of.namespace, of.name)
-        .where(
-            of.tenant == tenant,
-            tuple_(of.cluster, of.resource, of.namespace, of.name).in_(list(names)),
-            of.state == HoldState.UNCONFIRMED.value,
-        )
-        .distinct()
-    )
-    found: dict[tuple[str, ...], list[Root]] = {}
-    for row in rows:
-        request = names[(row.cluster, row.resource, row.namespace, row.name)]
-        if row.root_uid != request.root_uid:
-            found.setdefault(name_of(request), []).append((row.cluster, row.root_uid))
-    return found
-
-
 def name_of(request: HoldRequest) -> tuple[str, ...]:
     """What an object is called: only one object is called so at a time."""
     return request.cluster, request.resource, request.namespace, request.name

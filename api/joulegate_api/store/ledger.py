@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import uuid4
-
-from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
 
 from joulegate.core.budgets import Verdict
 from joulegate.core.encoding import encode
@@ -17,17 +14,18 @@ from joulegate.core.errors import UnavailableError
 from joulegate.core.log import EntryType
 from joulegate.core.periods import Period, format_instant
 from joulegate.core.workloads import Demand
-from joulegate_api.store import holds, versions
+from joulegate_api.store import holds
 from joulegate_api.store.amounts import NOTHING, Amounts
 from joulegate_api.store.balances import Account, Accounts, Key, StaleError, unlocked
 from joulegate_api.store.budgets import Budgets, Hierarchy
 from joulegate_api.store.combining import Combiner
-from joulegate_api.store.database import Database
+from joulegate_api.store.database import Database, RefusedError
 from joulegate_api.store.entries import Transaction, Writer
 from joulegate_api.store.holds import Held, HoldRequest, HoldState, Origin, Root
-from joulegate_api.store.planning import Plan, beyond, countable, judge, plan, repeated
+from joulegate_api.store.planning import Plan, beyond, countable, judge, plan, repeated, rooms
 from joulegate_api.store.quotes import quote_hash, write_quote
-from joulegate_api.store.transitions import REPLACE, keys_of, step
+from joulegate_api.store.standing import standing
+from joulegate_api.store.transitions import REPLACE, step
 
 LARGEST_BATCH: Final = 256
 """Requests that share a transaction; more would make the first of them wait for the last."""
@@ -52,14 +50,6 @@ class _Decision:
 
     verdict: Verdict
     made: tuple[HoldRequest, Held, Origin, datetime, str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Before:
-    """Holds of objects whose name another object has now."""
-
-    roots: Mapping[tuple[str, ...], Sequence[Root]]
-    parts: Mapping[Root, Sequence[Held]]
 
 
 class Ledger:
@@ -105,95 +95,76 @@ class Ledger:
     def _rehearse(self, request: HoldRequest) -> Verdict:
         with self._database.read() as connection:
             planned = plan(request, self._budgets.hierarchy(connection))
-            root = _root(request)
-            parts = holds.of_roots(connection, self._tenant, [root]).get(root, [])
-            hold_id = holds.hold_id_of(self._tenant, root, request.extension or len(parts))
+            found = standing(self._database, connection, self._tenant, [request])
+            parts = found.parts.get(_root(request), [])
+            hold_id = holds.hold_id_of(self._tenant, _root(request), request.extension or len(parts))
             answered = repeated(request, parts, hold_id)
             if answered is not None:
                 return answered.verdict
-            now = self._database.now(connection)
-            accounts = unlocked(connection, self._tenant, planned.periods, planned.budgets, now)
-            self._forget_namesakes(connection, request, accounts)
+            accounts = unlocked(connection, self._tenant, planned.periods, planned.budgets, found.now)
+            for root in found.namesakes.get(holds.name_of(request), ()):  # what they hold would be available again
+                for key, amounts in holds.held_of(found.parts[root]).items():
+                    if key in accounts:
+                        accounts[key].post(NOTHING, amounts.negated(), None)
             growth = not request.extension and any(part.state in holds.LIVE for part in parts)
             asked = countable(planned, accounts)
-            verdict = judge(asked if request.extension else beyond(asked, parts), accounts, growth=growth)
-            return replace(verdict, as_of=now)
-
-    def _forget_namesakes(self, connection: Connection, request: HoldRequest, accounts: Mapping[Key, Account]) -> None:
-        """What an unconfirmed hold of the same name holds would be available again."""
-        roots = holds.namesakes(connection, self._tenant, [request]).get(holds.name_of(request), [])
-        for parts in holds.of_roots(connection, self._tenant, roots).values() if roots else ():
-            for key, amounts in holds.held_of(parts).items():
-                if key in accounts:
-                    accounts[key].post(NOTHING, amounts.negated(), None)
+            asked = asked if request.extension else beyond(asked, parts)
+            return judge(asked, accounts, rooms(asked, accounts), found.now, growth=growth)
 
     def _serve(self, requests: Sequence[HoldRequest]) -> list[Verdict | Exception]:
         """Decide a batch; where budgets changed meanwhile, plan again by the new ones."""
+        wanted: set[Key] = set()
         for _ in range(PLANNINGS):
             hierarchy = self._budgets.remembered()
             planned = [_planned(request, hierarchy) for request in requests]
             plans = [made for made in planned if isinstance(made, Plan)]
             try:
-                verdicts = iter(self._decide(plans, hierarchy))
-            except StaleError:
+                verdicts = iter(self._decide(plans, hierarchy, wanted))
+            except StaleError as stale:
+                wanted |= stale.wanted
                 self._budgets.hierarchy()
                 continue
             return [made if isinstance(made, Exception) else next(verdicts) for made in planned]
         raise UnavailableError("budgets are being changed faster than requests can be decided; try again")
 
-    def _decide(self, plans: Sequence[Plan], hierarchy: Hierarchy) -> list[Verdict | Exception]:
+    def _decide(
+        self, plans: Sequence[Plan], hierarchy: Hierarchy, wanted: Collection[Key]
+    ) -> Sequence[Verdict | Exception]:
+        """Together where that can be; each alone where one of them, or another process, is in the way of the others."""
         periods: dict[Key, Period] = {key: period for made in plans for key, period in made.periods.items()}
         self._accounts.prepare(periods)
+        try:
+            return self._keep(plans, {*periods, *wanted}, hierarchy)
+        except (StaleError, UnavailableError) as error:
+            if not isinstance(error, RefusedError):
+                raise
+            return [self._alone(made, {*periods, *wanted}, hierarchy) for made in plans]
+
+    def _alone(self, made: Plan, keys: Collection[Key], hierarchy: Hierarchy) -> Verdict | Exception:
+        try:
+            return self._keep([made], keys, hierarchy)[0]
+        except RefusedError as error:
+            return error
+
+    def _keep(self, plans: Sequence[Plan], keys: Collection[Key], hierarchy: Hierarchy) -> list[Verdict]:
+        """Lock, decide, hold and log in one transaction."""
         with self._writer.transaction() as transaction:
-            before = self._namesakes(transaction, plans)
-            keys = {*periods, *keys_of(before.parts)}
             accounts = self._accounts.lock(transaction, keys)
-            if versions.current(transaction.connection, self._tenant).hierarchy != hierarchy.version:
-                raise StaleError
-            try:
-                with transaction.savepoint():
-                    return self._keep(transaction, plans, accounts, before.roots)
-            except IntegrityError:
-                # Another process made a hold of one of these roots, under other budgets. One at a time then.
-                answers: list[Verdict | Exception] = []
-                for made in plans:
-                    try:
-                        with transaction.savepoint():
-                            own = self._accounts.lock(transaction, keys)
-                            answers += self._keep(transaction, [made], own, before.roots)
-                    except IntegrityError as error:
-                        answers.append(
-                            UnavailableError(
-                                f"the hold of {made.request.root_uid} is being made elsewhere: {error.orig}"
-                            )
-                        )
-                return answers
-
-    def _namesakes(self, transaction: Transaction, plans: Sequence[Plan]) -> _Before:
-        """Holds whose objects must be gone, because another object has their name now."""
-        roots = holds.namesakes(transaction.connection, self._tenant, [made.request for made in plans])
-        every = {root for found in roots.values() for root in found}
-        return _Before(roots, holds.of_roots(transaction.connection, self._tenant, every) if every else {})
-
-    def _keep(
-        self,
-        transaction: Transaction,
-        plans: Sequence[Plan],
-        accounts: Mapping[Key, Account],
-        namesakes: Mapping[tuple[str, ...], Sequence[Root]],
-    ) -> list[Verdict | Exception]:
-        gone = {root for roots in namesakes.values() for root in roots}
-        parts = holds.of_roots(transaction.connection, self._tenant, gone | {_root(made.request) for made in plans})
-        now = transaction.now()
-        decisions: dict[int, _Decision] = {}
-        for number, made in sorted(enumerate(plans), key=lambda item: item[1].request.origin is not Origin.RENEWED):
-            for root in namesakes.get(holds.name_of(made.request), ()):
-                why = {"replaced_by": made.request.root_uid}
-                parts[root] = step(transaction, root, parts.get(root, []), REPLACE, accounts, now, why)
-            decisions[number] = self._settle(transaction, made, parts, accounts, now)
-        holds.add(transaction, [decision.made for decision in decisions.values() if decision.made])
-        self._accounts.write(transaction, accounts.values())
-        return [decisions[number].verdict for number in range(len(plans))]
+            requests = [made.request for made in plans]
+            found = standing(self._database, transaction.connection, self._tenant, requests)
+            missing = found.claimed_by_namesakes() - set(keys)
+            if missing or found.hierarchy != hierarchy.version:
+                raise StaleError(missing)
+            decisions: dict[int, _Decision] = {}
+            for number, made in sorted(enumerate(plans), key=lambda item: item[1].request.origin is not Origin.RENEWED):
+                for root in found.namesakes.get(holds.name_of(made.request), ()):
+                    why = {"replaced_by": made.request.root_uid}
+                    found.parts[root] = step(transaction, root, found.parts[root], REPLACE, accounts, found.now, why)
+                decisions[number] = self._settle(transaction, made, found.parts, accounts, found.now)
+            transaction.only_writes()
+            holds.add(transaction, [decision.made for decision in decisions.values() if decision.made])
+            self._accounts.write(transaction, accounts.values())
+            return [decisions[number].verdict for number in range(len(plans))]
 
     def _settle(
         self,
@@ -212,8 +183,8 @@ class Ledger:
         quote = write_quote(request.quote)
         growth = not request.extension and any(part.state in holds.LIVE for part in own)
         asked = countable(planned, accounts) if request.extension else beyond(countable(planned, accounts), own)
-        before = {key: accounts[key].available(request.namespace) for key in asked.asked}
-        verdict = replace(judge(asked, accounts, growth=growth), as_of=now)
+        before = rooms(asked, accounts)
+        verdict = judge(asked, accounts, before, now, growth=growth)
         decision = _Decision(verdict)
         if verdict.allowed or request.origin is Origin.RENEWED:
             verdict = decision.verdict = replace(verdict, hold=hold_id)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
-from joulegate.core.binding import Binding, bind
+from joulegate.core.binding import Binding
 from joulegate.core.budgets import Budget, Claim, Outcome, Reason, Verdict, decide
 from joulegate.core.periods import Period
 from joulegate.core.units import Unit
-from joulegate_api.store.amounts import Amounts
+from joulegate_api.store.amounts import UNITS, Amounts
 from joulegate_api.store.balances import Account, Key
 from joulegate_api.store.budgets import Hierarchy
 from joulegate_api.store.holds import LIVE, Held, HoldRequest, Origin, held_of
@@ -32,7 +33,7 @@ class Plan:
 
 def plan(request: HoldRequest, hierarchy: Hierarchy) -> Plan:
     """Split the quote by quarter-hour into the periods of each budget that binds the work."""
-    binding = bind(hierarchy.budgets, request.work)
+    binding = hierarchy.binding(request.work)
     budgets = {name: hierarchy.budgets[name] for name in binding.names}
     currencies = {quarter.cost.currency for quarter in request.quote.quarters if quarter.cost is not None}
     currency = currencies.pop() if len(currencies) == 1 else None
@@ -83,56 +84,72 @@ def _answers(part: Held, request: HoldRequest) -> bool:
 
 def countable(planned: Plan, accounts: Mapping[Key, Account]) -> Plan:
     """Money in another currency than an account's cannot be weighed there; nothing is converted."""
-    asked = {
-        key: amounts if accounts[key].currency in (None, planned.currency) else amounts._replace(micros=None)
-        for key, amounts in planned.asked.items()
-    }
-    return replace(planned, asked=asked)
+    foreign = [key for key in planned.asked if accounts[key].currency not in (None, planned.currency)]
+    if not foreign:
+        return planned
+    return replace(
+        planned, asked={**planned.asked, **{key: planned.asked[key]._replace(micros=None) for key in foreign}}
+    )
 
 
 def beyond(planned: Plan, parts: list[Held]) -> Plan:
     """What is asked beyond what the live parts of the same root hold already (growth)."""
     held = held_of(parts)
+    if not held:
+        return planned
     asked = {key: _difference(amounts, held[key]) if key in held else amounts for key, amounts in planned.asked.items()}
     return replace(planned, asked=asked)
+
+
+def rooms(planned: Plan, accounts: Mapping[Key, Account]) -> dict[Key, Amounts]:
+    """What is available to the request in every budget and period that it asks something of."""
+    return {key: accounts[key].available(planned.request.namespace) for key in planned.asked}
 
 
 def _difference(asked: Amounts, held: Amounts) -> Amounts:
     return Amounts(*(None if a is None else max(0, a - (h or 0)) for a, h in zip(asked, held, strict=True)))
 
 
-def judge(planned: Plan, accounts: Mapping[Key, Account], *, growth: bool) -> Verdict:
+def judge(
+    planned: Plan, accounts: Mapping[Key, Account], available: Mapping[Key, Amounts], now: datetime, *, growth: bool
+) -> Verdict:
     """Decide by the accounts as they stand; the same value whatever asks for it."""
-    if planned.binding.not_permitted is not None:
-        verdict = Verdict(Outcome.DENY, Reason.NOT_PERMITTED, budget=planned.binding.not_permitted)
+    request, binding = planned.request, planned.binding
+    if binding.not_permitted is not None:
+        verdict = Verdict(Outcome.DENY, Reason.NOT_PERMITTED, budget=binding.not_permitted)
     else:
-        verdict = decide([claim for key in planned.asked for claim in _claims(planned, key, accounts[key])])
-    if planned.request.origin is Origin.ADOPTED:
-        verdict = replace(verdict, outcome=Outcome.ALLOW, reason=Reason.ADOPTED)
+        verdict = decide([claim for key, room in available.items() for claim in _claims(planned, accounts[key], room)])
+    outcome, reason = verdict.outcome, verdict.reason
+    if request.origin is Origin.ADOPTED:
+        outcome, reason = Outcome.ALLOW, Reason.ADOPTED
     elif growth and not verdict.allowed:
-        verdict = replace(verdict, reason=Reason.GROWTH_REFUSED)
-    quote = planned.request.quote
-    return replace(verdict, basis=quote.basis, n=quote.n, warnings=(*planned.binding.warnings, *verdict.warnings))
+        reason = Reason.GROWTH_REFUSED
+    return replace(
+        verdict,
+        outcome=outcome,
+        reason=reason,
+        basis=request.quote.basis,
+        n=request.quote.n,
+        as_of=now,
+        warnings=(*binding.warnings, *verdict.warnings),
+    )
 
 
-def _claims(planned: Plan, key: Key, account: Account) -> list[Claim]:
-    budget = planned.budgets[key.budget]
-    claims = []
-    available, unused = account.available(planned.request.namespace), account.unused(planned.request.namespace)
-    for unit in Unit:
-        room = available.of(unit)
-        if room is not None:
-            claims.append(
-                Claim(
-                    budget=key.budget,
-                    period=planned.periods[key],
-                    unit=unit,
-                    asked=planned.asked[key].of(unit),
-                    available=room,
-                    enforcement=budget.enforcement,
-                    exceptions=unused.of(unit) or 0,
-                    currency=account.currency if unit is Unit.MICROS else None,
-                    when_undecidable=budget.when_undecidable,
-                )
-            )
-    return claims
+def _claims(planned: Plan, account: Account, available: Amounts) -> list[Claim]:
+    budget = planned.budgets[account.key.budget]
+    unused = account.unused(planned.request.namespace)
+    return [
+        Claim(
+            budget=account.key.budget,
+            period=planned.periods[account.key],
+            unit=unit,
+            asked=asked,
+            available=room,
+            enforcement=budget.enforcement,
+            exceptions=extra or 0,
+            currency=account.currency if unit is Unit.MICROS else None,
+            when_undecidable=budget.when_undecidable,
+        )
+        for unit, asked, room, extra in zip(UNITS, planned.asked[account.key], available, unused, strict=True)
+        if room is not None
+    ]

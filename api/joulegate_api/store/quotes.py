@@ -12,6 +12,7 @@ from joulegate.core.encoding import decode, encode
 from joulegate.core.footprint import Reference
 from joulegate.core.quotes import QuarterAmount, Quote
 from joulegate.core.units import Money
+from joulegate_api.store.columns import compact
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -31,7 +32,7 @@ def write_quote(quote: Quote) -> str:
         "n": quote.n,
         "detail": quote.detail,
     }
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return compact(body)
 
 
 def read_quote(text: str) -> Quote:

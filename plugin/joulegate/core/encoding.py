@@ -11,12 +11,13 @@ reads and hashes as it did before the field was there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 from fractions import Fraction
 from functools import cache
+from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -31,28 +32,14 @@ _UNITS: Final = ("_mj", "_mw", "_ug", "_micros", "_ns")
 _AMOUNTS: Final = frozenset({"micros", "asked", "available", "fits", "ug_per_kwh", "micros_per_unit"})
 """Quantities whose unit stands in another field, or is a ratio of units."""
 
+_ALWAYS: Final = object()
+"""In the place of a default: the field is always written."""
 
-def encode(value: object) -> Any:  # noqa: PLR0911 -- one line a type
+
+def encode(value: object) -> Any:
     """Write a domain value as strings, booleans, whole numbers, lists and objects."""
-    kind = type(value)
-    if value is None or kind is str or kind is bool or kind is int:
-        return value
-    if is_dataclass(kind):
-        absent = {name for name, default in later(kind).items() if getattr(value, name) == default}
-        return dict(_pair(name, part, getattr(value, name)) for name, part in _kinds(kind) if name not in absent)
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, datetime):
-        return format_instant(value)
-    if isinstance(value, float):
-        return repr(value)
-    if isinstance(value, Fraction):
-        return str(value)
-    if isinstance(value, tuple | list | frozenset):
-        return [encode(item) for item in (sorted(value) if isinstance(value, frozenset) else value)]
-    if isinstance(value, Mapping):
-        return {str(key): encode(item) for key, item in value.items()}
-    return value
+    kind: type = type(value)
+    return _writer(kind)(value)
 
 
 def decode(kind: type[Value], data: Any) -> Value:
@@ -70,13 +57,48 @@ def later(kind: type) -> Mapping[str, object]:
     return {part.name: part.default for part in fields(kind) if part.metadata.get("later")}
 
 
-def _pair(name: str, kind: Any, value: Any) -> tuple[str, Any]:
-    suffix = _SUFFIX.get(kind)
-    if suffix:
-        return name + suffix, None if value is None else str(getattr(value, suffix[1:]))
-    if isinstance(value, int) and not isinstance(value, bool) and (name.endswith(_UNITS) or name in _AMOUNTS):
-        return name, str(value)
-    return name, encode(value)
+@cache
+def _writer(kind: type) -> Callable[[Any], Any]:  # noqa: PLR0911 -- one line a type
+    """How values of a type are written: found once, because every decision writes many."""
+    if is_dataclass(kind):
+        return _object_writer(kind)
+    if issubclass(kind, Enum):
+        return attrgetter("_value_")
+    if issubclass(kind, datetime):
+        return format_instant
+    if issubclass(kind, float):
+        return repr
+    if issubclass(kind, Fraction):
+        return str
+    if issubclass(kind, frozenset):
+        return lambda value: [encode(item) for item in sorted(value)]
+    if issubclass(kind, tuple | list):
+        return lambda value: [encode(item) for item in value]
+    if issubclass(kind, Mapping):
+        return lambda value: {str(key): encode(item) for key, item in value.items()}
+    return lambda value: value
+
+
+def _object_writer(kind: type) -> Callable[[Any], dict[str, Any]]:
+    defaults = later(kind)
+    parts = [
+        (name, _key(name, hint), _part_writer(name, hint), defaults.get(name, _ALWAYS)) for name, hint in _kinds(kind)
+    ]
+    return lambda value: {
+        written: part if part is None or type(part) is str else write(part)
+        for name, written, write, absent in parts
+        if (part := getattr(value, name)) != absent
+    }
+
+
+def _part_writer(name: str, hint: Any) -> Callable[[Any], Any]:
+    """Quantities are decimal strings; everything else goes by its own type."""
+    if hint in _SUFFIX:
+        unit = attrgetter(_SUFFIX[hint][1:])
+        return lambda value: str(unit(value))
+    if name.endswith(_UNITS) or name in _AMOUNTS:
+        return lambda value: str(value) if type(value) is int else encode(value)
+    return encode
 
 
 @cache
