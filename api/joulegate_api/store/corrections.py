@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, select, update
 
 from joulegate.core.errors import NotFoundError, UnavailableError
 from joulegate.core.log import EntryType
@@ -20,6 +21,7 @@ from joulegate_api.store.entries import Transaction, Writer
 from joulegate_api.store.lateness import open_periods
 from joulegate_api.store.postings import Fact
 from joulegate_api.store.tables import records
+from joulegate_api.store.transitions import close_if_priced
 
 ATTEMPTS: Final = 20
 
@@ -31,6 +33,14 @@ class ReasonCode(StrEnum):
     MISMEASURED = "mismeasured"
     WRONG_BUDGET = "wrong_budget"
     REPLACED = "replaced"
+
+
+@dataclass(frozen=True, slots=True)
+class _Posted:
+    """What takes a record back: from the periods where it was posted, and into the claims that it drew from."""
+
+    posted: dict[Key, Amounts]
+    drawn: dict[Key, Amounts]
 
 
 class Corrections:
@@ -53,7 +63,7 @@ class Corrections:
         for _ in range(ATTEMPTS):
             with self._database.read() as connection:
                 posted = self._posted(connection, record_id)
-                periods, late = self._periods(connection, posted)
+                periods, late = self._periods(connection, {*posted.posted, *posted.drawn})
             self._accounts.prepare(periods)
             try:
                 with self._writer.transaction() as transaction:
@@ -62,7 +72,7 @@ class Corrections:
                 continue
         raise UnavailableError("the record is being changed faster than it can be reversed; try again")
 
-    def _posted(self, connection: Connection, record_id: str) -> dict[Key, Amounts]:
+    def _posted(self, connection: Connection, record_id: str) -> _Posted:
         """What stands in the balances for a record: its own posting, its pricing and re-pricing, its reversal."""
         of = tables.postings.c
         known = select(records.c.record_id).where(records.c.tenant == self._tenant, records.c.record_id == record_id)
@@ -73,16 +83,19 @@ class Corrections:
             (of.fact_id == record_id) | of.fact_id.startswith(f"{record_id}/", autoescape=True),
             of.fact_type.in_([kind.value for kind in _KINDS]),
         )
-        found: dict[Key, Amounts] = {}
+        found = _Posted({}, {})
         for row in connection.execute(query):
-            key = Key(row.budget, row.period_start)
-            found[key] = found.get(key, UNKNOWN).plus(Amounts.read(row, "posted"))
+            amounts = Amounts.read(row, "posted")
+            place = Key(row.budget, row.period_start)
+            drawn_from = Key(row.budget, row.corrects_period or row.period_start)
+            found.posted[place] = found.posted.get(place, UNKNOWN).plus(amounts.negated())
+            found.drawn[drawn_from] = found.drawn.get(drawn_from, UNKNOWN).plus(amounts.negated())
         return found
 
-    def _periods(self, connection: Connection, posted: dict[Key, Amounts]) -> tuple[dict[Key, Period], dict[Key, Key]]:
-        budgets = self._budgets.ever(connection, {key.budget for key in posted})
+    def _periods(self, connection: Connection, keys: set[Key]) -> tuple[dict[Key, Period], dict[Key, Key]]:
+        budgets = self._budgets.ever(connection, {key.budget for key in keys})
         periods = {}
-        for key in posted:
+        for key in keys:
             period = budgets[key.budget].period.period_at(key.start)
             if period is not None:
                 periods[key] = period
@@ -99,26 +112,22 @@ class Corrections:
         late: dict[Key, Key],
     ) -> bool:
         accounts = self._accounts.lock(transaction, periods)
-        of = tables.postings.c
-        before = select(of.fact_id).where(
-            of.tenant == self._tenant, of.fact_type == EntryType.CORRECTION.value, of.fact_id == record_id
-        )
-        if transaction.connection.execute(before.limit(1)).first() is not None:
+        mine = and_(records.c.tenant == self._tenant, records.c.record_id == record_id)
+        record = transaction.connection.execute(select(records).where(mine).with_for_update()).one()
+        if record.reversed_at is not None:
             return False
         posted = self._posted(transaction.connection, record_id)
-        if not set(posted) <= set(periods):
+        if not {*posted.posted, *posted.drawn} <= set(periods):
             raise StaleError
-        amounts = {key: each.negated() for key, each in posted.items()}
-        record = transaction.connection.execute(
-            select(records).where(records.c.tenant == self._tenant, records.c.record_id == record_id)
-        ).one()
         now = transaction.now()
+        transaction.connection.execute(update(records).where(mine).values(reversed_at=now))
         root = (record.cluster, record.root_uid or "")
         found = holds.of_roots(transaction.connection, self._tenant, [root]).get(root, [])
         parts = [part for part in found if part.state not in holds.DEAD]
-        taken = drawn(transaction, root, parts, amounts, accounts)
+        taken = drawn(transaction, root, parts, posted.drawn, accounts)
         fact = Fact(EntryType.CORRECTION, record_id, reason.value, now)
-        told = postings.post(transaction, accounts, fact, amounts, taken, record.namespace, late)
+        told = postings.post(transaction, accounts, fact, posted.posted, taken, [record.namespace], late)
+        close_if_priced(transaction, root, parts, accounts, now)
         self._accounts.write(transaction, accounts.values())
         body = {"record_id": record_id, "reason": reason.value, "principal": principal, "charges": told}
         transaction.log(EntryType.CORRECTION, record_id, now, body)

@@ -199,7 +199,7 @@ class Exceptions:
         account.changed = True
         amount = asked.amount.known()
         grant = Grant(asked.exception_id, account.key, asked.namespace, amount, NOTHING, asked.expires_at, None)
-        use([*account.grants, grant], account.beyond(), asked.namespace)
+        use([*account.grants, grant], account.beyond(), (asked.namespace,))
         return {
             "tenant": self._tenant,
             "exception_id": asked.exception_id,

@@ -88,13 +88,13 @@ def given_as_of(connection: Connection, tenant: str, key: Key, as_of: datetime) 
     return given
 
 
-def use(own: Sequence[Grant], beyond: Amounts, namespace: str | None) -> None:
-    """Let the grants carry what is ``beyond`` the limit: more from those of ``namespace``, less from the last first."""
+def use(own: Sequence[Grant], beyond: Amounts, namespaces: Collection[str | None]) -> None:
+    """Let grants carry what is ``beyond`` the limit: more from those of ``namespaces``, less from the last first."""
     for unit, needed in enumerate(beyond):
         missing = (needed or 0) - sum(grant.used[unit] or 0 for grant in own)
         for grant in own if missing > 0 else reversed(own):
             used, granted = grant.used[unit] or 0, grant.granted[unit] or 0
-            if missing > 0 and (grant.namespace != namespace or grant.expired_at is not None):
+            if missing > 0 and (grant.namespace not in namespaces or grant.expired_at is not None):
                 continue
             change = min(missing, granted - used) if missing > 0 else max(missing, -used)
             if grant.expired_at is None and change:

@@ -274,7 +274,8 @@ class WindowBook:
             for key, opened in drawn(transaction, (batch.cluster, root_uid), held, amounts, accounts).items():
                 taken.setdefault(key, []).extend(opened)
         fact = Fact(EntryType.WINDOWS, f"{batch.incarnation}/{fresh[0].window_seq}", "measured", now)
-        told = postings.post(transaction, accounts, fact, posted, taken, late=planned.late)
+        namespaces = {subject.namespace for subject in planned.subjects.values()}
+        told = postings.post(transaction, accounts, fact, posted, taken, namespaces, planned.late)
         body = {
             "cluster": batch.cluster,
             "node": batch.node,

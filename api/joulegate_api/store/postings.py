@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -83,7 +83,7 @@ def post(
     fact: Fact,
     posted: Mapping[Key, Amounts],
     claims: Mapping[Key, Sequence[OpenClaim]],
-    namespace: str | None = None,
+    namespaces: Collection[str] = (),
     late: Mapping[Key, Key] = NOT_LATE,
 ) -> list[dict[str, Any]]:
     """Post amounts in full, with what changed of the pending of settled claims; returns what the entry says.
@@ -101,7 +101,7 @@ def post(
         if key not in landed and pending == NOTHING:
             continue
         account = accounts[key]
-        account.post(amounts, pending, namespace)
+        account.post(amounts, pending, *namespaces)
         row = _row(transaction, fact, account, amounts, pending, own[0].hold_id if own else None)
         corrects = corrected.get(key)
         rows.append(row | {"corrects_period": corrects})

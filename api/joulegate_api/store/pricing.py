@@ -43,6 +43,7 @@ class _Change:
     periods: Mapping[Key, Period]
     late: Mapping[Key, Key]
     root: holds.Root | None
+    namespace: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ class Pricing:
             .order_by(part.device_uuid, part.boundary, part.quarter)
         )
         pairs = []
-        for row in rows:
+        for row in rows if record.reversed_at is None else ():
             old = slices.from_row(row, book)
             new = _priced(old, record.site, book, only_unknown=kind is EntryType.PRICING)
             if new != old:
@@ -177,7 +178,9 @@ class Pricing:
             periods, self._budgets.ever(connection, {key.budget for key in periods}), self._database.now(connection)
         )
         late = {key: place for key, (place, _) in running.items()}
-        return _Change(book, record.site, pairs, charges, periods | dict(running.values()), late, root)
+        return _Change(
+            book, record.site, pairs, charges, periods | dict(running.values()), late, root, record.namespace
+        )
 
     def _keep(
         self, transaction: Transaction, record_id: str, kind: EntryType, why: Mapping[str, str], change: _Change
@@ -199,7 +202,7 @@ class Pricing:
         living = [part for part in parts if part.state not in holds.DEAD]
         taken = drawn(transaction, change.root, living, posted, accounts) if change.root else {}
         fact = Fact(kind, f"{record_id}/{change.book.version}", kind.value, now)
-        told = postings.post(transaction, accounts, fact, posted, taken, late=change.late)
+        told = postings.post(transaction, accounts, fact, posted, taken, [change.namespace], change.late)
         body: dict[str, Any] = {"record_id": record_id, "why": dict(why), "charges": told}
         body["slices"] = [
             {"before": slices.told(old, change.book), "after": slices.told(new, change.book)}

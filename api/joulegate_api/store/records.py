@@ -204,9 +204,10 @@ class Records:
             transaction.connection.execute(insert(record_slices), rows)
         posted = {key: charge.amounts(accounts[key]) for key, charge in charging.charges.items()}
         taken = drawn(transaction, held[0].root, held, posted, accounts) if held else {}
-        told = postings.post(transaction, accounts, fact, posted, taken, record.run.namespace, charging.late)
+        told = postings.post(transaction, accounts, fact, posted, taken, [record.run.namespace], charging.late)
         self._accounts.write(transaction, accounts.values())
         entry = {"record": body, "content_hash": content_hash, "principal": principal, "self_reported": self_reported}
+        entry |= {"charged": charging.charged, "budgets": row["budgets"]}
         entry |= {"slices": [slices.told(part, charging.book) for part in charging.parts], "charges": told}
         transaction.log(EntryType.RECORD, record.record_id, now, entry)
 

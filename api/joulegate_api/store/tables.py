@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from joulegate_api.store.columns import Json, amounts, instant, metadata, tenant, text, whole
 
-REVISION: Final = "0005"
+REVISION: Final = "0006"
 """The revision of the migrations that these tables describe."""
 
 versions: Final = Table(
@@ -157,6 +157,7 @@ records: Final = Table(
     text("principal"),
     Column("self_reported", Boolean, nullable=False),
     Column("charged", Boolean, nullable=False),
+    instant("reversed_at", null=True),
     Column("budgets", Json, nullable=False),
     Column("body", Json, nullable=False),
     PrimaryKeyConstraint("tenant", "record_id"),

@@ -13,7 +13,7 @@ from joulegate_api.store.amounts import NOTHING, Amounts
 from joulegate_api.store.balances import Account, Key
 from joulegate_api.store.claims import OpenClaim
 from joulegate_api.store.entries import Transaction
-from joulegate_api.store.holds import Held, Root
+from joulegate_api.store.holds import DEAD, Held, Root
 from joulegate_api.store.meter_tables import charges
 from joulegate_api.store.quoted import by_quarter, quotes_of
 from joulegate_api.store.tables import record_slices, records
@@ -27,16 +27,18 @@ def tell_unpriced(
     accounts: Mapping[Key, Account],
 ) -> None:
     """Give the last claim of each budget and period what was quoted for its unpriced quarter-hours."""
+    living = [part for part in parts if part.state not in DEAD]
     missing = _quarters(transaction, root)
-    quoted = by_quarter(quotes_of(transaction.connection, transaction.tenant, parts).values()) if missing else {}
+    quoted = by_quarter(quotes_of(transaction.connection, transaction.tenant, living).values()) if missing else {}
     for key, own in claims.items():
         whole = NOTHING
         for quarter, (carbon, money) in missing.items():
             if key.start <= quarter < accounts[key].end:
                 amounts = quoted.get(quarter, NOTHING)
                 whole = whole.plus(Amounts(0, amounts.ug if carbon else 0, amounts.micros if money else 0).known())
+        last = next((claim for claim in reversed(own) if claim.state not in DEAD), None)
         for claim in own:
-            claim.unpriced = whole.where(claim.held) if claim is own[-1] else NOTHING
+            claim.unpriced = whole.where(claim.held) if claim is last else NOTHING
 
 
 def _quarters(transaction: Transaction, root: Root) -> dict[datetime, tuple[bool, bool]]:
@@ -67,6 +69,7 @@ def _queries(tenant: str, root: Root) -> Iterable[Select[Any]]:
             records.c.root_uid == root[1],
             part.boundary == Boundary.ACCELERATOR.value,
             part.energy_mj.is_not(None),
+            records.c.reversed_at.is_(None),
             or_(part.carbon_location_ug.is_(None), part.cost_micros.is_(None)),
         )
     )

@@ -195,7 +195,9 @@ class WindowPricing:
         living = [part for part in found if part.state not in holds.DEAD]
         taken = drawn(transaction, root, living, posted, accounts)
         fact = Fact(_KINDS[kind], uuid4().hex, kind.value, now)
-        told = postings.post(transaction, accounts, fact, posted, taken, late=change.late)
+        told = postings.post(
+            transaction, accounts, fact, posted, taken, {row.namespace for row in change.moved}, change.late
+        )
         body = {
             "cluster": root[0],
             "root_uid": root[1],
