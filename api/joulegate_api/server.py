@@ -19,6 +19,7 @@ from joulegate.core.errors import UnavailableError
 from joulegate.home import make_private, read_private, write_private
 from joulegate.tokens import EVERYTHING, Role, TokenRow, format_row, hash_of, new_token
 from joulegate_api import logs, timers
+from joulegate_api.admission.listener import listening
 from joulegate_api.app import create_app
 from joulegate_api.auth import Principal
 from joulegate_api.context import Context
@@ -136,7 +137,7 @@ def _run(app: FastAPI, listener: socket.socket) -> None:
     parts: Context = app.state.context
     parts.keeper.start()
     work = (*timers.jobs(parts.settings, parts.store, parts.metrics), *parts.keeper.jobs())
-    with timers.running(work, parts.metrics):
+    with timers.running(work, parts.metrics), listening(parts, listen):
         uvicorn.Server(config).run(sockets=[listener])
 
 
