@@ -203,17 +203,12 @@ class LogKeeper:
             vkey = str(key.verifier)
             if vkey in known:
                 continue
-            statement = key_statement(vkey, known[-1] if known else None)
+            statement = signing.key_statement(vkey, known[-1] if known else None)
             witnesses = [key, *(each for each in keys if known and str(each.verifier) == known[-1])]
             lines = Note(statement, tuple(each.sign(statement) for each in witnesses))
             body: dict[str, Any] = {"key": vkey, "after": known[-1] if known else None, "statement": str(lines)}
             self._store.log.note(EntryType.KEY_EVENT, vkey, body)
             known.append(vkey)
-
-
-def key_statement(key: str, after: str | None) -> str:
-    """The text that a new key signs, and the key that it follows."""
-    return f"joulegate key\n{key}\nafter {after or 'none'}\n"
 
 
 def _note(keys: Sequence[SigningKey], size: int, root: bytes) -> str:

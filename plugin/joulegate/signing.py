@@ -91,6 +91,11 @@ def signed(checkpoint: Checkpoint, keys: Sequence[SigningKey]) -> Note:
     return Note(text, tuple(key.sign(text) for key in keys))
 
 
+def key_statement(key: str, after: str | None) -> str:
+    """The text that a key signs when it begins to sign the log, and with it the key ``after`` that it follows."""
+    return f"joulegate key\n{key}\nafter {after or 'none'}\n"
+
+
 def is_signed(text: str, signature: Signature, key: VerifierKey) -> bool:
     """Whether a signature line is this key's, of this text."""
     if (signature.name, signature.key_hash) != (key.name, key.key_hash):

@@ -13,7 +13,7 @@ from joulegate import signing
 from joulegate.core.checkpoints import Checkpoint, read_checkpoint, read_note
 from joulegate.core.errors import UnavailableError
 from joulegate.core.log import EntryType
-from joulegate_api.log_keeper import LogKeeper, key_statement
+from joulegate_api.log_keeper import LogKeeper
 from joulegate_api.settings import Settings, load
 from joulegate_api.store import Store
 from tests.api.store.examples import budget
@@ -80,7 +80,7 @@ def test_a_key_that_begins_to_sign_is_an_entry_and_a_rotation_is_signed_by_both(
     assert (first["key"], first["after"]) == (str(old.verifier), None)
     assert (second["key"], second["after"]) == (str(new.verifier), str(old.verifier))
     statement = read_note(second["statement"])
-    assert statement.text == key_statement(str(new.verifier), str(old.verifier))
+    assert statement.text == signing.key_statement(str(new.verifier), str(old.verifier))
     assert all(signing.is_note_of(statement, key.verifier) for key in (old, new))
     signing.write_keys(tmp_path / "log" / "keys", [new])
     change(store, "b")

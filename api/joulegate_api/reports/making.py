@@ -16,7 +16,7 @@ import joulegate
 from joulegate.core.audit import AuditReport, Decided, Query, audit
 from joulegate.core.errors import ConflictError, InvalidInputError, NotFoundError
 from joulegate.core.periods import Period, quarter_of
-from joulegate.core.tallies import Fact
+from joulegate.core.tallies import Fact, Slice
 from joulegate_api.store import RecordFilters, Store
 
 _DIGITS: Final = 12
@@ -98,7 +98,7 @@ def _facts(store: Store, query: Query, as_of: datetime | None) -> Iterator[Fact]
         for stored in page.records:
             yield Fact(
                 record=stored.record,
-                slices=stored.slices,
+                slices=tuple(sorted(stored.slices, key=_place)),
                 accepted_at=stored.accepted_at,
                 self_reported=stored.self_reported,
                 charged=stored.charged,
@@ -107,6 +107,11 @@ def _facts(store: Store, query: Query, as_of: datetime | None) -> Iterator[Fact]
         cursor = page.cursor
         if cursor is None:
             return
+
+
+def _place(part: Slice) -> tuple[str, str, datetime]:
+    """The same order whatever a database thinks of letters."""
+    return part.device_uuid, part.boundary.value, part.quarter
 
 
 def _decided(store: Store, query: Query, as_of: datetime | None) -> list[Decided]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, and_, select
 
 from joulegate.core.errors import InvalidInputError, NotFoundError
 from joulegate.core.log import EntryType, read_entry
@@ -15,11 +15,13 @@ from joulegate.core.merkle import EMPTY_ROOT, NodeReader, consistency_proof, inc
 from joulegate_api.store.database import Database
 from joulegate_api.store.entries import Writer
 from joulegate_api.store.log_tables import log_checkpoints, log_leaves, log_nodes
+from joulegate_api.store.meter_tables import windows
 from joulegate_api.store.sequencer import STRIDE, Backlog, Head, Signed, backlog_of, head_of, newest
 from joulegate_api.store.tables import entries
 
 LARGEST_PAGE: Final = 1_000
 _STRETCH: Final = 2_000
+_CHUNK: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +97,8 @@ class LogBook:
     def leaves(self, begin: int, end: int) -> Iterator[Leaf]:
         """The leaves [begin, end) with their entries, in order, read as they are asked for."""
         of, body = log_leaves.c, entries.c
-        here = and_(
-            body.tenant == of.tenant,
-            body.writer_id == of.writer_id,
-            body.writer_epoch == of.writer_epoch,
-            body.writer_seq == of.writer_seq,
-        )
-        whole = select(of.leaf_index, of.leaf_hash, body.data).select_from(log_leaves.outerjoin(entries, here))
+        joined = log_leaves.outerjoin(entries, _same_place())
+        whole = select(of.leaf_index, of.leaf_hash, body.data).select_from(joined)
         with self._database.read() as connection:
             for start in range(begin, end, _STRETCH):
                 span = of.leaf_index.between(start, min(end, start + _STRETCH) - 1)
@@ -122,6 +119,39 @@ class LogBook:
         with self._database.read() as connection:
             found = connection.execute(query.order_by(of.recorded_at, of.writer_seq)).scalars()
             return [dict(read_entry(data).body) for data in found]
+
+    def find(self, kind: EntryType, fact_id: str) -> tuple[int, dict[str, Any], str] | None:
+        """Place, body and instant of the first entry of this kind and id that has a place; None where none has."""
+        of, body = log_leaves.c, entries.c
+        here = select(of.leaf_index, body.data).select_from(log_leaves.join(entries, _same_place()))
+        mine = and_(of.tenant == self._tenant, body.type == kind.value, body.fact_id == fact_id)
+        with self._database.read() as connection:
+            row = connection.execute(here.where(mine).order_by(of.leaf_index).limit(1)).one_or_none()
+        if row is None:
+            return None
+        entry = read_entry(row.data)
+        return int(row.leaf_index), dict(entry.body), entry.at
+
+    def first_checkpoint(self, above: int) -> Signed | None:
+        """The checkpoint that was signed first of those that cover leaf ``above``."""
+        of = log_checkpoints.c
+        query = select(*(of[name] for name in Signed.__slots__)).where(of.tenant == self._tenant, of.size > above)
+        with self._database.read() as connection:
+            row = connection.execute(query.order_by(of.number).limit(1)).one_or_none()
+        return None if row is None else Signed(*row)
+
+    def batch(self, incarnation: str, seqs: Sequence[int]) -> list[Any]:
+        """The bodies of a batch of windows, in the order of ``seqs``."""
+        of = windows.c
+        found: dict[int, Any] = {}
+        with self._database.read() as connection:
+            for begin in range(0, len(seqs), _CHUNK):
+                some = of.window_seq.in_(seqs[begin : begin + _CHUNK])
+                mine = and_(of.tenant == self._tenant, of.incarnation == incarnation, some)
+                found |= {row.window_seq: row.body for row in connection.execute(select(windows).where(mine))}
+        if len(found) != len(seqs):
+            raise NotFoundError(f"windows of {incarnation} are missing that an entry names")
+        return [found[seq] for seq in seqs]
 
     def note(self, kind: EntryType, fact_id: str, body: Mapping[str, Any], *, although_frozen: bool = False) -> None:
         """Write an entry about the log itself."""
@@ -165,3 +195,14 @@ class LogBook:
         if len(found) != count:
             raise NotFoundError(f"the log lacks nodes {position} to {position + count - 1} of level {level}")
         return found
+
+
+def _same_place() -> ColumnElement[bool]:
+    """A leaf and its entry."""
+    of, body = log_leaves.c, entries.c
+    return and_(
+        body.tenant == of.tenant,
+        body.writer_id == of.writer_id,
+        body.writer_epoch == of.writer_epoch,
+        body.writer_seq == of.writer_seq,
+    )

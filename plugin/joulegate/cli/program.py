@@ -23,6 +23,7 @@ from joulegate.cli import (
     records,
     reports,
     tokens,
+    verifying,
 )
 from joulegate.core.errors import JoulegateError
 
@@ -78,7 +79,19 @@ def build() -> tuple[typer.Typer, list[str]]:
             entry.load()(app)
         except ImportError as error:
             missing.append(f"{entry.name}: {error}")
-    for room in (measuring, records, comparisons, budgets, admission, rates, reports, claims, tokens, diagnosis):
+    for room in (
+        measuring,
+        records,
+        comparisons,
+        budgets,
+        admission,
+        rates,
+        reports,
+        claims,
+        tokens,
+        verifying,
+        diagnosis,
+    ):
         room.register(app)
     return app, missing
 

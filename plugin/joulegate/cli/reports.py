@@ -29,7 +29,8 @@ def create(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files; made where it is missing.")],
     scope: Annotated[str | None, typer.Option(help="Only this namespace.")] = None,
     formats: Annotated[
-        list[str] | None, typer.Option("--format", help="json, csv, html; may be given several times. Default: all.")
+        list[str] | None,
+        typer.Option("--format", help="json, csv, html, bundle; may be given several times. Default: all."),
     ] = None,
     output: OutputOption = Format.TABLE,
     as_json: JsonOption = False,
@@ -53,7 +54,7 @@ def create(
     stem = _stem(body)
     files = []
     for name in wanted:
-        path = out / f"{stem}.{name}"
+        path = out / f"{stem}.{'bundle.zip' if name == 'bundle' else name}"
         path.write_bytes(client.read(f"/v1/reports/{made['id']}.{name}"))
         files.append({"format": name, "file": str(path), "recomputed": made["recomputed"], "records": made["records"]})
     columns = (
