@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 
 from joulegate.core.errors import InvalidInputError, NotFoundError, NotPermittedError
 from joulegate.core.footprint import Footprint
-from joulegate.core.metering import Method
+from joulegate.core.metering import Boundary, Method
 from joulegate.core.periods import quarter_of
 from joulegate.core.records import DeviceUse, EfficiencyRecord, Interval, Kind, RunOutcome
 from joulegate.schema import STRICT, Identity, Line, Moment, Quantity
@@ -105,7 +105,8 @@ def get_record(record_id: str, parts: Parts, caller: Caller) -> JSONResponse:
     stored = parts.store.records.get(record_id)
     if not _sees(caller, stored, parts):
         raise NotFoundError(f"there is no record {record_id}")
-    return answer(record_json(stored) | {"slices": [slice_json(part) for part in stored.slices]})
+    body = record_json(stored) | {"node_meter": beside(stored, parts)}
+    return answer(body | {"slices": [slice_json(part) for part in stored.slices]})
 
 
 @router.get("/v1/runs/{uid}")
@@ -115,8 +116,36 @@ def get_run(uid: str, parts: Parts, caller: Caller) -> JSONResponse:
     if not records:
         raise NotFoundError(f"there is no run {uid}")
     together = footprint_of([part for stored in records for part in stored.slices])
-    body = {"uid": uid, "footprint": footprint_json(together), "records": [record_json(stored) for stored in records]}
-    return answer(body)
+    shown = [record_json(stored) | {"node_meter": beside(stored, parts)} for stored in records]
+    return answer({"uid": uid, "footprint": footprint_json(together), "records": shown})
+
+
+def beside(stored: StoredRecord, parts: Context) -> dict[str, Any] | None:
+    """What the node meter's windows of the same pod say, and by how much the run's own word differs; None without any.
+
+    Where a node meter is registered these windows are what was charged.
+    """
+    metered = parts.store.meterings.beside(stored.record)
+    if metered is None:
+        return None
+    told = [
+        interval.energy
+        for device in stored.record.devices
+        for interval in device.intervals
+        if interval.boundary is Boundary.ACCELERATOR
+    ]
+    energies = [energy.mj for energy in told if energy is not None]
+    complete = bool(told) and len(energies) == len(told)  # what was not measured is not compared as if it were zero
+    difference_mj = sum(energies) - metered.energy_mj if complete else None
+    known = difference_mj is not None and metered.energy_mj > 0
+    return {
+        "start": metered.start,
+        "end": metered.end,
+        "windows": metered.windows,
+        "energy_mj": metered.energy_mj,
+        "difference_mj": difference_mj,
+        "difference_percent": round(100 * (difference_mj or 0) / metered.energy_mj, 2) if known else None,
+    }
 
 
 def content_hash(record: EfficiencyRecord) -> str:

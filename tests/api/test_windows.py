@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from joulegate.tokens import Role, format_row
-from tests.api.running import Service, over_http, principal, token_of
+from tests.api.running import Service, over_http, principal, record, token_of
 from tests.operators.node import day
 
 NODE = "node:node-1"
@@ -163,6 +163,48 @@ def test_a_gap_is_taken_and_energy_without_measurement_is_refused(node: Service)
     assert sent(node, window(0, **gap, energy_end_mj="0"))["accepted_seq"] == 0
     invented = window(1, method="not_measured")
     assert node.post("/v1/windows", batch(invented), by=NODE).status_code == 422
+
+
+def reported(service: Service, record_id: str, **run: Any) -> Any:
+    """Take a record of the run's own over the first five minutes of windows; as it is shown then."""
+    body = record(record_id, run={"uid": f"run-{record_id}", "namespace": "vision", **run})
+    assert service.post("/v1/records", body).status_code == 201
+    shown = service.get(f"/v1/records/{record_id}").json()
+    (again,) = service.get(f"/v1/runs/run-{record_id}").json()["records"]
+    assert again["node_meter"] == shown["node_meter"]
+    return shown
+
+
+def test_where_a_node_meter_runs_its_windows_are_charged_and_the_difference_is_shown(node: Service) -> None:
+    before = reported(node, "before", pod_uid="uid-a")
+    assert (before["charged"], before["node_meter"]) == (True, None)
+    sent(node, *(window(seq) for seq in range(6)))
+    shown = reported(node, "after", pod_uid="uid-a")
+    assert (shown["charged"], shown["self_reported"]) == (False, True)
+    assert shown["node_meter"] == {
+        "start": "2026-11-20T08:00:00Z",
+        "end": "2026-11-20T08:05:00Z",
+        "windows": 5,
+        "energy_mj": "30000000",
+        "difference_mj": "30000000",
+        "difference_percent": 100.0,
+    }
+
+
+def test_a_run_is_compared_with_the_windows_of_its_own_pod_only(node: Service) -> None:
+    sent(node, window(0), window(1, pod_uid="uid-b", namespace="speech"))
+    assert reported(node, "foreign", pod_uid="uid-b")["node_meter"] is None, "the pod of another namespace"
+    assert reported(node, "without")["node_meter"] is None
+    assert reported(node, "unknown", pod_uid="uid-z")["node_meter"] is None
+
+
+def test_what_a_run_did_not_measure_is_not_compared_as_if_it_were_nothing(node: Service) -> None:
+    sent(node, window(0))
+    body = record("gap", run={"uid": "run-gap", "namespace": "vision", "pod_uid": "uid-a"})
+    body["devices"][0]["intervals"][0] |= {"energy_mj": None, "method": "not_measured", "coverage": 0.0}
+    assert node.post("/v1/records", body).status_code == 201
+    found = node.get("/v1/records/gap").json()["node_meter"]
+    assert (found["energy_mj"], found["difference_mj"], found["difference_percent"]) == ("6000000", None, None)
 
 
 @pytest.mark.slow

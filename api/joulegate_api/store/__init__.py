@@ -31,6 +31,7 @@ from joulegate_api.store.inventories import Evidence, Inventories, Inventory, Ob
 from joulegate_api.store.journal import Decision, Journal
 from joulegate_api.store.ledger import Ledger, Place
 from joulegate_api.store.log_book import Leaf, LogBook
+from joulegate_api.store.metered import Metered, Meterings
 from joulegate_api.store.pricing import Pricing, Rehearsal
 from joulegate_api.store.rates import PutRates, RateShelf
 from joulegate_api.store.records import Accepted, Records
@@ -50,8 +51,8 @@ __all__ = [
     "Amounts",
     "BudgetBalances",
     "BudgetException",
-    "Child",
     "Change",
+    "Child",
     "Closed",
     "Decision",
     "Device",
@@ -68,8 +69,8 @@ __all__ = [
     "Leaf",
     "LivePod",
     "LogBook",
+    "Metered",
     "ObjectSeen",
-    "LogBook",
     "Origin",
     "Page",
     "Place",
@@ -113,6 +114,7 @@ class Store:
         self.trial_balance = Check(database, tenant)
         self.devices = Devices(database, writer, tenant)
         self.windows = WindowBook(database, writer, accounts, self.budgets, self.rates, tenant)
+        self.meterings = Meterings(database, tenant)
         self.closes = Closes(database, writer, accounts, self.budgets, tenant)
         self.corrections = Corrections(database, writer, accounts, self.budgets, tenant)
         self.pricing = Pricing(database, writer, accounts, self.budgets, self.rates, tenant)
