@@ -25,7 +25,8 @@ class Budgets:
 
     def __init__(self, kube: client.ApiClient, changed: threading.Event) -> None:
         """Know the cluster's Budgets from now on."""
-        self.kinds = (Kind(kube, "Budget", "budgets", changed),)
+        self._kind = Kind(kube, "Budget", "budgets", changed)
+        self.informers = (self._kind.informer,)
 
     def reconcile(self, api: Client, now: datetime) -> None:
         """One pass: close what is gone, put what differs, write each status that is not so yet.
@@ -33,8 +34,7 @@ class Budgets:
         Raises :class:`UnavailableError`, :class:`ApiError` and :class:`KubeError`;
         what was done until then stands.
         """
-        (kind,) = self.kinds
-        objects = kind.all()
+        objects = self._kind.all()
         if objects is None:
             return
         wanted = {each.name: each for each in objects.values()}
@@ -43,7 +43,7 @@ class Budgets:
             if name not in wanted:
                 api.delete(f"/v1/budgets/{name}")
         for name in parents_first({name: parent_of(each.spec) for name, each in wanted.items()}):
-            kind.write(wanted[name], brought(api, wanted[name], known.get(name), now))
+            self._kind.write(wanted[name], brought(api, wanted[name], known.get(name), now))
 
 
 def parent_of(spec: Json) -> str | None:

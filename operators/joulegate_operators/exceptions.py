@@ -31,17 +31,17 @@ class Exceptions:
 
     def __init__(self, kube: client.ApiClient, changed: threading.Event) -> None:
         """Know the cluster's BudgetExceptions from now on."""
-        self.kinds = (Kind(kube, KIND, "budgetexceptions", changed),)
+        self._kind = Kind(kube, KIND, "budgetexceptions", changed)
+        self.informers = (self._kind.informer,)
 
     def reconcile(self, api: Client, now: datetime) -> None:
         """One pass; a request or an approval that is known there already changes nothing.
 
         Raises :class:`UnavailableError`, :class:`ApiError` and :class:`KubeError`.
         """
-        (kind,) = self.kinds
-        for source in (kind.all() or {}).values():
+        for source in (self._kind.all() or {}).values():
             conditions = dated([brought(api, source, now)], source.generation, source.status, now)
-            kind.write(source, {"observedGeneration": source.generation, "conditions": conditions})
+            self._kind.write(source, {"observedGeneration": source.generation, "conditions": conditions})
 
 
 def brought(api: Client, source: Custom, now: datetime) -> Json:

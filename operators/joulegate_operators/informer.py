@@ -34,7 +34,7 @@ class Informer(Generic[Kept]):
         **options: Any,  # noqa: ANN401 -- options of the client
     ) -> None:
         """``changed`` may be shared by several; ``options`` go with every list and watch (a field selector)."""
-        self._name = name
+        self.name = name
         self._call = call
         self._keep = keep
         self._options = options
@@ -45,6 +45,8 @@ class Informer(Generic[Kept]):
         """Set once a whole list has been taken."""
         self.changed = changed or threading.Event()
         """Set whenever what is known may have changed; whoever waits for it clears it before looking."""
+        self.revision = 0
+        """Grows with each change, for whoever shares the event."""
         self.error: str | None = None
         self.heard = time.monotonic()
         """When the server last said anything, on the monotonic clock."""
@@ -79,7 +81,24 @@ class Informer(Generic[Kept]):
                 pause_s = min(_LONGEST_PAUSE_S, 0.5 * 2**failures)
                 self._stop.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 -- spreads retries
 
+    def listed(self) -> Mapping[str, Kept]:
+        """A list of its own, of what stands in the cluster now; what the watch knows may be older.
+
+        Raises :class:`KubeError`.
+        """
+        return self._whole()[0]
+
     def _list(self) -> str:
+        found, version = self._whole()
+        with self._lock:
+            self._objects = found
+            self.revision += 1
+        self._hear()
+        self.synced.set()
+        self.changed.set()
+        return version
+
+    def _whole(self) -> tuple[dict[str, Kept], str]:
         found: dict[str, Kept] = {}
         options = {"limit": _PAGE}
         while True:
@@ -90,14 +109,8 @@ class Informer(Generic[Kept]):
                     found[item["metadata"]["uid"]] = kept
             follow = page["metadata"].get("continue")
             if not follow:
-                break
+                return found, str(page["metadata"]["resourceVersion"])
             options = {"limit": _PAGE, "_continue": follow}
-        with self._lock:
-            self._objects = found
-        self._hear()
-        self.synced.set()
-        self.changed.set()
-        return str(page["metadata"]["resourceVersion"])
 
     def _watch(self, version: str) -> str:
         for event in watched(self._call, version, **self._options):
@@ -117,6 +130,7 @@ class Informer(Generic[Kept]):
                 self._objects.pop(item["metadata"]["uid"], None)
             else:
                 self._objects[item["metadata"]["uid"]] = kept
+            self.revision += 1
         self.changed.set()
 
     def _read(self, item: Json) -> Kept | None:
@@ -125,7 +139,7 @@ class Informer(Generic[Kept]):
             return self._keep(item)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             name = item["metadata"].get("name")
-            sys.stderr.write(f"joulegate: one of {self._name}, {name}, cannot be read: {error!r}\n")
+            sys.stderr.write(f"joulegate: one of {self.name}, {name}, cannot be read: {error!r}\n")
             return None
 
     def _hear(self) -> None:

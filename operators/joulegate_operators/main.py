@@ -10,16 +10,17 @@ import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import FrameType
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from joulegate.client import Client
 from joulegate.core.errors import JoulegateError
 from joulegate_operators.budgets import Budgets
 from joulegate_operators.exceptions import Exceptions
-from joulegate_operators.kinds import Kind
+from joulegate_operators.informer import Informer
 from joulegate_operators.kube import connect
 from joulegate_operators.rates import Rates
 from joulegate_operators.settings import Settings
+from joulegate_operators.workloads import Workloads
 
 _LONGEST_PAUSE_S: Final = 30.0
 _GATHER_S: Final = 0.2
@@ -30,8 +31,8 @@ class Reconciler(Protocol):
     """Brings what it is for to where it should be, by what stands in the cluster now."""
 
     @property
-    def kinds(self) -> Sequence[Kind]:
-        """The kinds whose objects it looks at."""
+    def informers(self) -> Sequence[Informer[Any]]:
+        """What it watches by now; there may be more later."""
 
     def reconcile(self, api: Client, now: datetime) -> None:
         """One pass; raises :class:`JoulegateError`, and what was done until then stands."""
@@ -51,15 +52,15 @@ class Operator:
             Rates(kube, self._changed),
             Budgets(kube, self._changed),
             Exceptions(kube, self._changed),
+            Workloads(kube, settings, self._changed),
         )
+        self._informers: dict[str, Informer[Any]] = {}
 
     def run(self) -> None:
         """Work until :meth:`stop`. A pass that fails is told and tried again, with growing pauses."""
-        informers = [kind.informer for each in self._reconcilers for kind in each.kinds]
-        for informer in informers:
-            informer.start()
         failures = 0
         while not self._stop.is_set():
+            self._watch()
             self._changed.wait(self._settings.resync_s)
             self._stop.wait(_GATHER_S)
             self._changed.clear()
@@ -69,8 +70,15 @@ class Operator:
             failures += 1
             pause_s = min(_LONGEST_PAUSE_S, 0.5 * 2**failures)
             self._stop.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 -- spreads retries
-        for informer in informers:
+        for informer in self._informers.values():
             informer.stop()
+
+    def _watch(self) -> None:
+        """Begin to watch what is not watched yet."""
+        for informer in (informer for each in self._reconcilers for informer in each.informers):
+            if informer.name not in self._informers:
+                self._informers[informer.name] = informer
+                informer.start()
 
     def _pass(self) -> bool:
         """Every reconciler once; what one of them cannot do keeps no other from its work."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -80,7 +80,8 @@ class Rates:
 
     def __init__(self, kube: client.ApiClient, changed: threading.Event) -> None:
         """Know the cluster's GridIntensity, PriceBook and Site objects from now on."""
-        self.kinds: Sequence[Kind] = [Kind(kube, shape.kind, shape.plural, changed) for shape in SHAPES]
+        self._kinds = [Kind(kube, shape.kind, shape.plural, changed) for shape in SHAPES]
+        self.informers = [kind.informer for kind in self._kinds]
         self._brought: dict[tuple[str, int], datetime] = {}
 
     def reconcile(self, api: Client, now: datetime) -> None:
@@ -89,7 +90,7 @@ class Rates:
         A row that is there already changes nothing, so a pass that is done twice costs nothing.
         Raises :class:`UnavailableError`, :class:`ApiError` and :class:`KubeError`.
         """
-        for shape, kind in zip(SHAPES, self.kinds, strict=True):
+        for shape, kind in zip(SHAPES, self._kinds, strict=True):
             objects = kind.all()
             for source in () if objects is None else objects.values():
                 self._bring(api, shape, kind, source, now)

@@ -47,6 +47,7 @@ class World:
             "JOULEGATE_HOME": str(self.home),
             "JOULEGATE_KUBECONFIG": str(self.kubeconfig),
             "JOULEGATE_OPERATOR_RESYNC_S": "1",
+            "JOULEGATE_OPERATOR_RELIST_S": "3",
         }
 
     @property

@@ -12,7 +12,7 @@ from joulegate_operators.settings import Settings
 
 def test_nothing_has_to_be_set() -> None:
     settings = Settings.from_environment({})
-    assert (settings.kubeconfig, settings.resync_s) == (None, 15)
+    assert (settings.kubeconfig, settings.resync_s, settings.relist_s, settings.cluster) == (None, 15, 60, "local")
 
 
 def test_what_is_set_is_taken() -> None:
@@ -21,7 +21,8 @@ def test_what_is_set_is_taken() -> None:
     assert (settings.kubeconfig, settings.resync_s, settings.environment) == (Path("/etc/k"), 1, values)
 
 
+@pytest.mark.parametrize("name", ["JOULEGATE_OPERATOR_RESYNC_S", "JOULEGATE_OPERATOR_RELIST_S"])
 @pytest.mark.parametrize("text", ["0", "3601", "often", "-1", "1.5", ""])
-def test_a_wrong_one_is_named(text: str) -> None:
-    with pytest.raises(InvalidInputError, match="JOULEGATE_OPERATOR_RESYNC_S"):
-        Settings.from_environment({"JOULEGATE_OPERATOR_RESYNC_S": text})
+def test_a_wrong_one_is_named(name: str, text: str) -> None:
+    with pytest.raises(InvalidInputError, match=name):
+        Settings.from_environment({name: text})
