@@ -73,7 +73,8 @@ def _unit(unit: Unit, balance: Balance, found: Statement) -> dict[str, Any]:
         "forecast": ahead.forecast,
         "exhausted_at": ahead.at,
     }
-    return balance_json(unit, balance) | {"rate": rate}
+    unpriced = {Unit.MJ: 0, Unit.UG: found.unpriced_ug, Unit.MICROS: found.unpriced_micros}[unit]
+    return balance_json(unit, balance) | {"rate": rate, "unpriced_mj": str(unpriced)}
 
 
 def _run(run: RunPending) -> dict[str, Any]:

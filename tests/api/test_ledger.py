@@ -8,7 +8,7 @@ from sqlalchemy import text
 from tests.api.running import Service, budget, record
 
 KWH = 3_600_000_000
-MONTHLY = {"period": {"unit": "Month", "timezone": "Europe/Berlin"}}
+MONTHLY: dict[str, Any] = {"period": {"unit": "Month", "timezone": "Europe/Berlin"}}
 
 
 def test_what_differs_is_named_to_the_row(service: Service) -> None:

@@ -16,7 +16,7 @@ def test_every_part_of_a_balance_is_explained(service: Service) -> None:
     service.post("/v1/exceptions/vision.more/approval", {}, by="approver")
     found = service.get("/v1/budgets/vision/statement").json()
     balance = service.get("/v1/budgets/vision/balance").json()
-    energy = {key: value for key, value in found["energy"].items() if key != "rate"}
+    energy = {key: value for key, value in found["energy"].items() if key in balance["energy"]}
     assert energy == balance["energy"]
     assert [run["name"] for run in found["runs"]] == ["uid-1", "uid-2"]
     assert sum(int(run["pending"]["mj"]) for run in found["runs"]) == int(energy["pending"])
@@ -25,6 +25,8 @@ def test_every_part_of_a_balance_is_explained(service: Service) -> None:
     rate = found["energy"]["rate"]
     assert (rate["drawn"], rate["per_day"]) == ("60000000", "60000000")
     assert found["carbon"]["rate"]["forecast"] == "no_limit"
+    unpriced = [found[name]["unpriced_mj"] for name in ("energy", "carbon", "cost")]
+    assert unpriced == ["0", "60000000", "60000000"], "no rate is known, and not priced is not nothing"
 
 
 def test_without_a_draw_there_is_no_forecast(sqlite_service: Service) -> None:

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, func, literal_column, select
+from sqlalchemy import Connection, String, func, literal_column, select, type_coerce
 
+from joulegate.core.metering import Boundary
+from joulegate.core.periods import Period
 from joulegate_api.store.amounts import NOTHING, UNITS, Amounts
 from joulegate_api.store.balances import Key
 from joulegate_api.store.budgets import BudgetBalances, Budgets
 from joulegate_api.store.database import Database
 from joulegate_api.store.grants import Grant, grants_of
-from joulegate_api.store.tables import balances, hold_claims, holds, postings
+from joulegate_api.store.meter_tables import charges
+from joulegate_api.store.tables import balances, hold_claims, holds, postings, record_slices, records
 
 SPAN: Final = timedelta(hours=24)
 """Over which time a rate is measured: one day has every hour of the day once."""
@@ -40,7 +43,11 @@ class RunPending:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A balance and what stands behind it; ``drawn`` was posted in [``since``, ``now``), in whatever period."""
+    """A balance and what stands behind it.
+
+    ``drawn`` was posted in [``since``, ``now``), in whatever period. ``unpriced_ug``
+    and ``unpriced_micros`` are energy in mJ that is posted without carbon or money.
+    """
 
     found: BudgetBalances
     runs: tuple[RunPending, ...]
@@ -49,6 +56,8 @@ class Statement:
     since: datetime
     now: datetime
     closed_at: datetime | None
+    unpriced_ug: int
+    unpriced_micros: int
 
 
 class Statements:
@@ -68,6 +77,7 @@ class Statements:
             now = self._database.now(connection)
             since = now - SPAN
             of = balances.c
+            unpriced_ug, unpriced_micros = self._unpriced(connection, name, found.period)
             row = select(of.closed_at).where(
                 of.tenant == self._tenant, of.budget == name, of.period_start == found.period.start
             )
@@ -79,6 +89,8 @@ class Statements:
                 since=since,
                 now=now,
                 closed_at=connection.execute(row).scalar_one_or_none(),
+                unpriced_ug=unpriced_ug,
+                unpriced_micros=unpriced_micros,
             )
 
     def _runs(self, connection: Connection, key: Key) -> tuple[RunPending, ...]:
@@ -112,6 +124,37 @@ class Statements:
                 drawn=Amounts.read(row, "drawn").plus(before.drawn if before else NOTHING),
             )
         return tuple(sorted(runs.values(), key=lambda run: (tuple(-(part or 0) for part in run.pending), run.root_uid)))
+
+    def _unpriced(self, connection: Connection, name: str, period: Period) -> tuple[int, int]:
+        """Energy charged to a budget in quarter-hours of the period that has no carbon, and no money; in mJ."""
+        named = f'%"{name}"%'  # a name holds neither a quote nor a wildcard
+        part, cell = record_slices, charges
+        of_records = (
+            select(part.c.energy_mj, part.c.carbon_location_ug, part.c.cost_micros)
+            .join(records, (records.c.tenant == part.c.tenant) & (records.c.record_id == part.c.record_id))
+            .where(
+                records.c.tenant == self._tenant,
+                records.c.charged.is_(True),
+                type_coerce(records.c.budgets, String).like(named),
+                part.c.boundary == Boundary.ACCELERATOR.value,
+                part.c.energy_mj.is_not(None),
+                part.c.quarter >= period.start,
+                part.c.quarter < period.end,
+            )
+        )
+        of_windows = select(cell.c.energy_mj, cell.c.carbon_location_ug, cell.c.cost_micros).where(
+            cell.c.tenant == self._tenant,
+            type_coerce(cell.c.budgets, String).like(named),
+            cell.c.quarter >= period.start,
+            cell.c.quarter < period.end,
+        )
+        missing = [0, 0]
+        for query in (of_records, of_windows):
+            unknown = query.selected_columns[1].is_(None) | query.selected_columns[2].is_(None)
+            for mj, ug, micros in connection.execute(query.where(unknown)):
+                missing[0] += mj if ug is None else 0
+                missing[1] += mj if micros is None else 0
+        return missing[0], missing[1]
 
     def _drawn(self, connection: Connection, name: str, since: datetime) -> Amounts:
         """What was posted since then, estimates and corrections with it."""

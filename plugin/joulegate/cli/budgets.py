@@ -7,15 +7,24 @@ from urllib.parse import quote
 
 import typer
 
-from joulegate.cli.output import Column, Format, JsonOption, OutputOption, chosen, field, print_value, show_rows
+from joulegate.cli.output import (
+    Column,
+    Format,
+    JsonOption,
+    OutputOption,
+    chosen,
+    field,
+    note,
+    plain,
+    print_value,
+    show_rows,
+)
+from joulegate.cli.statements import UNITS, lines
 from joulegate.core import display
 from joulegate.core.errors import InvalidInputError
-from joulegate.core.units import Unit
 
 if TYPE_CHECKING:
     from joulegate.cli.documents import Document
-
-UNITS: Final = {"energy": Unit.MJ, "carbon": Unit.UG, "cost": Unit.MICROS}
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +54,12 @@ def apply(
     bodies = [_checked(document) for document in documents]
     client = Client.from_home()
     applied = [client.put(f"/v1/budgets/{quote(body['metadata']['name'])}", body) for body in bodies]
-    show_rows(applied, _COLUMNS, form, empty="")
+    done = [row for row in applied if "change_id" not in row]
+    if form is not Format.TABLE or done:
+        show_rows(applied if form is not Format.TABLE else done, _COLUMNS, form, empty="")
+    for row in applied:
+        if "change_id" in row:
+            note(f"budget {row['subject']} waits for a second person: joulegate change approve {row['change_id']}")
 
 
 def _checked(document: Document) -> dict[str, Any]:
@@ -73,17 +87,25 @@ def list_(
 def show(
     *,
     name: Annotated[str, typer.Argument(help="Name of the budget.")],
+    at: Annotated[str | None, typer.Option(help="An instant of the period, such as 2026-11-23T08:00:00Z.")] = None,
     output: OutputOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one budget as an object."""
+    """Explain a balance in words: its limit, what is posted and pending by run, and how long it lasts at today's rate.
+
+    With -o json or yaml it is the object, as `budget apply` takes it, and the same facts as its status.
+    """
+    from joulegate.cli.remote import query
     from joulegate.client import Client
 
     form = chosen(output, as_json)
-    # An object has no better form for people than the one that they write it in.
-    print_value(
-        Client.from_home().get(f"/v1/budgets/{quote(name, safe='')}"), Format.YAML if form is Format.TABLE else form
-    )
+    found = Client.from_home().get(f"/v1/budgets/{quote(name, safe='')}/statement{query(at=at)}")
+    if form is Format.TABLE:
+        for line in lines(found):
+            typer.echo(plain(line))
+        return
+    status = {key: value for key, value in found.items() if key != "budget"}
+    print_value({**found["budget"], "status": status}, form)
 
 
 def balance(

@@ -146,13 +146,19 @@ def _importer(kind: Kind) -> Callable[..., None]:
             raise InvalidInputError("holds no row", file)
         client = Client.from_home()
         added = repeated = 0
+        waiting: list[str] = []
         for begin in range(0, len(rows), _MOST_ROWS):
             batch = rows[begin : begin + _MOST_ROWS]
             try:
                 done = client.put(f"/v1/{kind.name}", {"rows": [row for _, row in batch]})
             except ApiError as error:
                 raise _placed(error.detail, error.problem, batch, file) from error
+            if "change_id" in done:
+                waiting.append(done["change_id"])
+                continue
             added, repeated = added + int(done["added"]), repeated + int(done["repeated"])
+        for change_id in waiting:
+            note(f"{kind.name} wait for a second person: joulegate change approve {change_id}")
         if form is Format.TABLE:
             note(f"{added} rows of {kind.name} added, {repeated} were there already")
         else:

@@ -25,7 +25,9 @@ def test_a_budget_is_applied_listed_shown_and_balanced(joulegate: Command, api: 
     file.write_text(BUDGET + "---\n" + BUDGET.replace("name: vision", "name: speech"))
     assert joulegate("budget", "apply", "-f", str(file)).code == 0
     assert [row["metadata"]["name"] for row in joulegate("budget", "list", "--json").json] == ["speech", "vision"]
-    assert yaml.safe_load(joulegate("budget", "show", "vision").out)["spec"]["limits"] == {"energyKwh": "5"}
+    assert yaml.safe_load(joulegate("budget", "show", "vision", "-o", "yaml").out)["spec"]["limits"] == {
+        "energyKwh": "5"
+    }
     balance = joulegate("budget", "balance", "vision", "--json").json
     assert balance["energy"]["available"] == str(5 * 3_600_000_000)
     assert balance["carbon"]["limit"] is None
