@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from joulegate_api import log_commands
+
 if TYPE_CHECKING:
     from joulegate_api.server import Started
 
@@ -20,6 +22,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands. What they need is imported when they run: other commands do not pay for it."""
     app.command("up")(up)
     app.command("serve")(serve)
+    log_commands.register(app)
 
 
 def up(database: DatabaseOption = None, host: HostOption = None, port: PortOption = None) -> None:

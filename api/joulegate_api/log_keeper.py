@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from joulegate import signing
 from joulegate.core.checkpoints import Checkpoint, Note, read_note
 from joulegate.core.errors import UnavailableError
 from joulegate.core.log import EntryType
+from joulegate.core.periods import format_instant
 from joulegate.signing import SigningKey
 from joulegate_api.anchors import Anchor, anchor_of, checkpoint_of, keep_in
 from joulegate_api.logs import log
@@ -56,6 +57,32 @@ class LogKeeper:
         key = signing.new_key(f"joulegate/{install}/{self._tenant}")
         signing.write_keys(self._key_path, [key])
         return key
+
+    def rotate(self) -> SigningKey:
+        """A new key before those of before; raises :class:`UnavailableError` where there is none to hand over."""
+        known = self.keys()
+        if not known:
+            raise UnavailableError(f"there is no key at {self._key_path} that could be followed by another")
+        key = signing.new_key(known[0].name)
+        signing.write_keys(self._key_path, [key, *known])
+        return key
+
+    def prune(self, before: datetime, principal: str) -> tuple[int, int]:
+        """Delete bodies of entries from before an instant; the index below which they went, and how many.
+
+        The log is signed afterwards, so that what was deleted is covered by a checkpoint that says so.
+        """
+        self.start()
+        self._store.sequencer.catch_up()
+        index = self._store.log.index_before(before)
+        if index == 0:
+            return 0, 0
+        body = {"before_index": str(index), "before": format_instant(before), "principal": principal}
+        self._store.log.note(EntryType.RETENTION, str(index), body)
+        count = self._store.log.prune(index)
+        if self.keys():
+            self.sign()
+        return index, count
 
     def start(self) -> None:
         """Compare the log with what was published, and freeze the ledger where it does not begin there."""

@@ -62,6 +62,11 @@ class _Member:
         return _CENTRAL.pack(_CENTRAL_MARK, *fields, _REGULAR, self.offset) + name
 
 
+def pruned_line(digest: bytes) -> bytes:
+    """The line of a leaf of which only the hash is left."""
+    return f'"{digest.hex()}"\n'.encode()
+
+
 def write_zip(file: IO[bytes], members: Iterable[tuple[str, Iterable[bytes]]]) -> None:
     """Write a canonical zip to a file that can be sought; members come sorted, their content in pieces.
 

@@ -119,7 +119,7 @@ class _Writing:
     def _entries(self, recount: Recount, batches: IO[bytes]) -> Iterator[bytes]:
         for leaf in self.store.log.leaves(0, self.signed.size):
             if leaf.data is None:
-                yield f'"{leaf.leaf_hash.hex()}"\n'.encode()
+                yield bundles.pruned_line(leaf.leaf_hash)
                 continue
             entry = read_entry(leaf.data)
             recount.add(entry.type, entry.at, entry.body)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select
 
 from joulegate.core.errors import InvalidInputError, NotFoundError
 from joulegate.core.log import EntryType, read_entry
 from joulegate.core.merkle import EMPTY_ROOT, NodeReader, consistency_proof, inclusion_proof, node_hash, subtree
 from joulegate_api.store.database import Database
 from joulegate_api.store.entries import Writer
-from joulegate_api.store.log_tables import log_checkpoints, log_leaves, log_nodes
+from joulegate_api.store.log_tables import log_checkpoints, log_leaves, log_nodes, log_retentions
 from joulegate_api.store.meter_tables import windows
 from joulegate_api.store.sequencer import STRIDE, Backlog, Head, Signed, backlog_of, head_of, newest
 from joulegate_api.store.tables import entries
@@ -22,6 +22,10 @@ from joulegate_api.store.tables import entries
 LARGEST_PAGE: Final = 1_000
 _STRETCH: Final = 2_000
 _CHUNK: Final = 500
+_LASTING: Final = [
+    kind.value for kind in (EntryType.KEY_EVENT, EntryType.RECOVERY, EntryType.RETENTION, EntryType.REPORT)
+]
+"""What is never pruned: without it the rest could not be verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,28 @@ class LogBook:
         with self._database.read() as connection:
             row = connection.execute(query.order_by(of.number).limit(1)).one_or_none()
         return None if row is None else Signed(*row)
+
+    def index_before(self, before: datetime) -> int:
+        """The index of the first leaf that was recorded at ``before`` or later."""
+        of, body = log_leaves.c, entries.c
+        later = select(func.min(of.leaf_index)).select_from(log_leaves.join(entries, _same_place()))
+        with self._database.read() as connection:
+            found = connection.execute(later.where(of.tenant == self._tenant, body.recorded_at >= before)).scalar()
+            return head_of(connection, self._tenant).size if found is None else int(found)
+
+    def prune(self, before_index: int) -> int:
+        """Delete the bodies of leaves below an index, but of those that verifying needs; how many."""
+        of, body = log_leaves.c, entries.c
+        with self._database.write() as connection:
+            kept = {"tenant": self._tenant, "before_index": before_index, "recorded_at": self._database.now(connection)}
+            known = select(log_retentions).where(
+                log_retentions.c.tenant == self._tenant, log_retentions.c.before_index == before_index
+            )
+            if connection.execute(known).first() is None:
+                connection.execute(insert(log_retentions).values(kept))
+            old = select(of.leaf_index).where(_same_place(), of.leaf_index < before_index).exists()
+            gone = delete(entries).where(body.tenant == self._tenant, body.type.not_in(_LASTING), old)
+            return int(connection.execute(gone).rowcount)
 
     def batch(self, incarnation: str, seqs: Sequence[int]) -> list[Any]:
         """The bodies of a batch of windows, in the order of ``seqs``."""
