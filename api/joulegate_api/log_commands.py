@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     group.command("rotate")(rotate)
     group.command("recover")(recover)
     group.command("prune")(prune)
+    group.command("forget")(forget)
     app.add_typer(group, name="log")
 
 
@@ -70,6 +71,16 @@ def prune(
     with _keeper(database) as keeper:
         index, count = keeper.prune(datetime(day.year, day.month, day.day, tzinfo=UTC), getpass.getuser())
     typer.echo(f"{count} bodies of entries below index {index} were deleted")
+
+
+def forget(
+    name: Annotated[str, typer.Argument(help="A person, a pseudonym (person:...) or a commitment (text:...).")],
+    database: DatabaseOption = None,
+) -> None:
+    """Erase who or what the log means by a pseudonym or commitment; the log itself stays as it is."""
+    with _keeper(database) as keeper:
+        count = keeper.forget(name)
+    typer.echo(f"{count} rows were erased")
 
 
 @contextmanager

@@ -84,6 +84,10 @@ class LogKeeper:
             self.sign()
         return index, count
 
+    def forget(self, name: str) -> int:
+        """Erase what the log means by a name; how many rows went."""
+        return self._store.log.forget(name)
+
     def start(self) -> None:
         """Compare the log with what was published, and freeze the ledger where it does not begin there."""
         try:

@@ -1,4 +1,4 @@
-"""`python -m joulegate_migrations upgrade|check [URL]`; without URL that of JOULEGATE_DATABASE_URL."""
+"""`python -m joulegate_migrations upgrade|check|roles [URL]`; without URL that of JOULEGATE_DATABASE_URL."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import sys
 
 from joulegate.core.errors import JoulegateError
 from joulegate_migrations.history import check, upgrade
+from joulegate_migrations.roles import grant
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 done, 1 an error, 3 the tables differ."""
     parser = argparse.ArgumentParser(prog="python -m joulegate_migrations", description=__doc__)
-    parser.add_argument("command", choices=["upgrade", "check"])
+    parser.add_argument("command", choices=["upgrade", "check", "roles"])
     parser.add_argument("url", nargs="?", default=os.environ.get("JOULEGATE_DATABASE_URL"))
     chosen = parser.parse_args(arguments)
     if not chosen.url:
@@ -21,6 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if chosen.command == "upgrade":
             sys.stdout.write(f"at revision {upgrade(chosen.url)}\n")
+            return 0
+        if chosen.command == "roles":
+            sys.stdout.write(f"{len(grant(chosen.url))} statements were run\n")
             return 0
         differences = check(chosen.url)
     except JoulegateError as error:

@@ -23,6 +23,7 @@ from joulegate.core.merkle import leaf_hash
 from joulegate.core.periods import format_instant
 from joulegate_api.store.database import Database
 from joulegate_api.store.log_tables import log_queue
+from joulegate_api.store.pseudonyms import veiled
 from joulegate_api.store.tables import entries
 
 
@@ -54,8 +55,8 @@ class Transaction:
         self.database.only_writes(self.connection)
 
     def log(self, kind: EntryType, fact_id: str, at: datetime, body: dict[str, Any]) -> None:
-        """Write an entry when the transaction ends."""
-        self.pending.append((kind, fact_id, at, body))
+        """Write an entry when the transaction ends; persons and free text are veiled in it."""
+        self.pending.append((kind, fact_id, at, veiled(self.connection, self.tenant, kind, body)))
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:

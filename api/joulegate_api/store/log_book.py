@@ -16,6 +16,7 @@ from joulegate_api.store.database import Database
 from joulegate_api.store.entries import Writer
 from joulegate_api.store.log_tables import log_checkpoints, log_leaves, log_nodes, log_retentions
 from joulegate_api.store.meter_tables import windows
+from joulegate_api.store.pseudonyms import forget
 from joulegate_api.store.sequencer import STRIDE, Backlog, Head, Signed, backlog_of, head_of, newest
 from joulegate_api.store.tables import entries
 
@@ -183,6 +184,11 @@ class LogBook:
         """Write an entry about the log itself."""
         with self._writer.transaction(although_frozen=although_frozen) as transaction:
             transaction.log(kind, fact_id, transaction.now(), dict(body))
+
+    def forget(self, name: str) -> int:
+        """Erase what the log means by a person (a name or pseudonym) or a commitment; how many rows went."""
+        with self._database.write() as connection:
+            return forget(connection, self._tenant, name)
 
     def freeze(self, why: str | None) -> None:
         """Refuse every change from now on, and say why; None allows them again."""

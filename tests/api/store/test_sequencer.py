@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
 
 from joulegate.core.log import EntryType, read_entry
 from joulegate.core.merkle import EMPTY_ROOT, leaf_hash, root_of
 from joulegate_api.store import Store
 from joulegate_api.store.sequencer import Sequencer
 from tests.api.store.examples import MORNING, Clock
+from tests.api.store.superuser import disarm, execute
 
 Opener = Callable[..., Store]
 
@@ -40,18 +39,6 @@ def write(store: Store, count: int, begin: int = 0) -> None:
 
 def hashes(store: Store) -> list[bytes]:
     return [leaf.leaf_hash for leaf in store.log.leaves(0, store.log.head().size)]
-
-
-@contextmanager
-def without_triggers(store: Store) -> Iterator[None]:
-    """As a superuser may: the triggers are off, whatever they would refuse."""
-    with store._database.write() as connection:
-        if store._database.is_sqlite:
-            connection.execute(text("DROP TRIGGER IF EXISTS entries_no_update"))
-            connection.execute(text("DROP TRIGGER IF EXISTS entries_no_delete"))
-        else:
-            connection.execute(text("ALTER TABLE entries DISABLE TRIGGER USER"))
-    yield
 
 
 def test_an_empty_log_has_the_root_of_nothing(store: Store) -> None:
@@ -127,8 +114,8 @@ def test_another_process_takes_over_where_the_holder_leaves_entries_waiting(open
 )
 def test_a_chain_that_does_not_hold_gets_no_places_and_is_told_of(store: Store, harm: str) -> None:
     write(store, 3)
-    with without_triggers(store), store._database.write() as connection:
-        connection.execute(text(harm))
+    disarm(store)
+    execute(store, harm)
     assert store.sequencer.catch_up() == 1
     waiting, _ = store.log.backlog()
     assert waiting.held == waiting.entries > 0
@@ -158,6 +145,6 @@ def test_what_is_in_the_log_cannot_be_changed(store: Store, table: str, statemen
     store.sequencer.catch_up()
     store.sequencer.sign(lambda *_: "note")
     before = hashes(store)
-    with pytest.raises(Exception, match="is only ever added to"), store._database.write() as connection:
-        connection.execute(text(statement.format(table)))
+    with pytest.raises(Exception, match="is only ever added to"):
+        execute(store, statement.format(table))
     assert hashes(store) == before

@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
 
 from joulegate_api.store import Amounts, BudgetException, Store
 from tests.api.store.examples import MORNING, Clock, budget, device, record, request
+from tests.api.store.superuser import disarm, execute
 
 
 @pytest.fixture
@@ -56,12 +56,12 @@ def test_what_was_written_adds_up(store: Store) -> None:
     ],
 )
 def test_what_was_changed_behind_the_log_is_named_to_the_row(store: Store, change: str, row: str) -> None:
-    with store._database.write() as connection:
-        connection.execute(text(change))
+    disarm(store)
+    execute(store, change)
     assert any(row in difference.row for difference in store.trial_balance.run().differences)
 
 
 def test_a_missing_entry_breaks_its_chain(store: Store) -> None:
-    with store._database.write() as connection:
-        connection.execute(text("DELETE FROM entries WHERE type = 'budget'"))
+    disarm(store)
+    execute(store, "DELETE FROM entries WHERE type = 'budget'")
     assert any(difference.row.endswith("chain") for difference in store.trial_balance.run().differences)
