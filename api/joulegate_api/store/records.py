@@ -208,7 +208,6 @@ class Records:
         self._accounts.write(transaction, accounts.values())
         entry = {"record": body, "content_hash": content_hash, "principal": principal, "self_reported": self_reported}
         entry |= {"charged": charging.charged, "budgets": row["budgets"]}
-        entry |= {"charged": charging.charged, "budgets": row["budgets"]}
         entry |= {"slices": [slices.told(part, charging.book) for part in charging.parts], "charges": told}
         transaction.log(EntryType.RECORD, record.record_id, now, entry)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy import text
 
 from joulegate import bundles
 from joulegate.verification import Given, verify
-from tests.api.running import Service, budget, job, priced, record, review
+from tests.api.running import FACTORS, Service, budget, job, priced, record, review
 
 SINCE, UNTIL = "2026-11-20T00:00:00Z", "2026-11-21T00:00:00Z"
 
@@ -110,6 +111,24 @@ def test_figures_edited_in_the_tables_are_not_what_the_log_says(audited: Service
     answer = audited.get(f"/v1/reports/{reported(audited)['id']}.bundle")
     assert answer.status_code == 409
     assert "log" in answer.json()["detail"]
+
+
+def test_a_factor_changed_later_makes_new_entries_only(audited: Service, tmp_path: Path) -> None:
+    """F14: an unknown factor leaves carbon unknown, a changed one prices again; what was written stays."""
+    before = verify(bundle_of(audited, reported(audited)["id"], tmp_path / "before.zip"), Given(key_of(audited)))
+    leaves = [leaf.data for leaf in audited.store.log.leaves(0, before.tree_size or 0)]
+    unknown = next(json.loads(data)["body"]["slices"][0] for data in leaves if data and b'"id":"r0"' in data)
+    assert unknown["footprint"]["carbon_location_ug"] is None
+    changed = json.loads(json.dumps(FACTORS))
+    changed["rows"][0] |= {"ug_per_kwh": "500000000", "valid_from": "2026-11-01T00:00:00Z"}
+    changed["rows"][0]["reference"]["version"] = "2026-2"
+    assert audited.put("/v1/factors", changed).status_code == 201
+    since, until = (datetime.fromisoformat(each) for each in (SINCE, UNTIL))
+    assert audited.store.pricing.reprice(since, until, "alice", "a better factor") == 4
+    path = bundle_of(audited, reported(audited)["id"], tmp_path / "after.zip")
+    verdict = verify(path, Given(key_of(audited), previous=tmp_path / "before.zip"))
+    assert (verdict.good, verdict.previous, verdict.told["repricing"]) == (True, "consistent", 4)
+    assert [leaf.data for leaf in audited.store.log.leaves(0, before.tree_size or 0)] == leaves
 
 
 def test_the_bundle_says_what_it_is_of(audited: Service, tmp_path: Path) -> None:
