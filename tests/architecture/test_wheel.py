@@ -13,7 +13,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("plugin/joulegate", "api/joulegate_api", "operators/joulegate_operators", "migrations/joulegate_migrations")
 # Rooms that need an extra; everything else of the library runs on the bare install.
-EXTRA_ROOMS = ("joulegate.cli", "joulegate.integrations", "joulegate.pipelines", "joulegate.signing")
+EXTRA_ROOMS = (
+    "joulegate.cli",
+    "joulegate.integrations",
+    "joulegate.pipelines",
+    "joulegate.signing",
+    "joulegate.verification",
+)
 
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, sys

@@ -12,7 +12,7 @@ from joulegate.core.checkpoints import Checkpoint, read_key, read_note
 from joulegate.core.errors import InvalidInputError
 from tests.plugin.core.test_checkpoints import NEUMANN, NOTE
 
-# golang.org/x/mod/sumdb/note, note_test.go (BSD-3-Clause): a key that was published to be used in tests.
+# The Go project, sumdb/note, note_test.go (BSD-3-Clause): a key that was published to be used in tests.
 NEUMANN_SECRET = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz"
 HEAD = Checkpoint("joulegate/x/default", 7, bytes(32))
 

@@ -11,7 +11,6 @@ https://c2sp.org/tlog-checkpoint.
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -159,7 +158,7 @@ def _is_name(name: str) -> bool:
 def _decoded(text: str, what: str) -> bytes:
     try:
         data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
+    except ValueError as error:
         raise InvalidInputError("is not base64", what) from error
     if base64.b64encode(data).decode() != text:
         raise InvalidInputError("is not the canonical base64 of its bytes", what)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from joulegate.core.checkpoints import Checkpoint, VerifierKey, read_checkpoint, read_key, read_note
 from joulegate.core.errors import InvalidInputError
 
-# The example of C2SP signed-note (https://c2sp.org/signed-note) and of golang.org/x/mod/sumdb/note (BSD-3-Clause).
+# The example of C2SP signed-note (https://c2sp.org/signed-note), and of the Go project in sumdb/note (BSD-3-Clause).
 NEUMANN = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 NOTE = (
     "If you think cryptography is the answer to your problem,\n"
