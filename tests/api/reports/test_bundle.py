@@ -12,8 +12,10 @@ import pytest
 from sqlalchemy import text
 
 from joulegate import bundles
+from joulegate.tokens import Role, format_row
 from joulegate.verification import Given, verify
-from tests.api.running import FACTORS, Service, budget, job, priced, record, review
+from tests.api.running import FACTORS, Service, budget, job, priced, principal, record, review
+from tests.api.test_windows import NODE, device, sent, window
 
 SINCE, UNTIL = "2026-11-20T00:00:00Z", "2026-11-21T00:00:00Z"
 
@@ -129,6 +131,23 @@ def test_a_factor_changed_later_makes_new_entries_only(audited: Service, tmp_pat
     verdict = verify(path, Given(key_of(audited), previous=tmp_path / "before.zip"))
     assert (verdict.good, verdict.previous, verdict.told["repricing"]) == (True, "consistent", 4)
     assert [leaf.data for leaf in audited.store.log.leaves(0, before.tree_size or 0)] == leaves
+
+
+def test_windows_of_meters_come_along_and_are_those_of_their_entries(audited: Service, tmp_path: Path) -> None:
+    path = audited.settings.tokens_path
+    path.write_text(path.read_text() + format_row(principal(NODE, Role.METER)) + "\n")
+    assert audited.post("/v1/devices", device(), by=NODE).status_code == 201
+    sent(audited, window(0), window(1))
+    sent(audited, window(1), window(2, energy_end_mj="99"), window(3))  # a repeat, an impossible one, a good one
+    bundle = bundle_of(audited, reported(audited)["id"], tmp_path / "bundle.zip")
+    verdict = verify(bundle, Given(key_of(audited)))
+    assert [check.faults for check in verdict.checks if not check.passed] == []
+    assert (verdict.good, verdict.told["windows"]) == (True, 2)
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(tmp_path / "folder")
+    changed = tmp_path / "folder" / bundles.WINDOWS
+    changed.write_text(changed.read_text().replace('"active_mj":"5', '"active_mj":"4', 1))
+    assert not verify(tmp_path / "folder", Given(key_of(audited))).good
 
 
 def test_the_bundle_says_what_it_is_of(audited: Service, tmp_path: Path) -> None:
