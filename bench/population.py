@@ -80,8 +80,8 @@ LOTS: Final = (
 def drawn(random: Random, lot: Lot) -> Draw:
     """One member of a population."""
     load = random.choice(list(LOADS))
-    low, span = (10_000, 30_000) if lot.idle else (30_000, 400_000)
-    low = random.uniform(low, 4 * low)
+    least, span = (10_000, 30_000) if lot.idle else (30_000, 400_000)
+    low = random.uniform(least, 4 * least)
     length = lot.seconds * 1000 + _LEAD_MS + _LATEST_MS + _TAIL_MS
     truth = truth_of(LOADS[load](random, length, low, low + random.uniform(span / 20, span)))
     board = Board.drawn(random, SENSORS[random.choice(lot.sensors)])

@@ -1,6 +1,7 @@
 """One tool watches the GPUs for a while and says what it saw and what that cost; run by bench.meter, once a tool.
 
-``python bench/watch.py TOOL SECONDS``: prints one JSON object. Processor time is told apart: what watching takes while
+``python bench/watch.py TOOL SECONDS BEGIN_NS``: gets ready, begins at that instant of CLOCK_BOOTTIME, so that all tools
+see the same, and prints one JSON object. Processor time is told apart: what watching takes while
 it goes on, which grows with time, and what starting and stopping take, once. Memory is the peak of the process. Every
 tool that polls does so once a second.
 """
@@ -112,12 +113,21 @@ TOOLS: dict[str, Callable[[float], Callable[[], Watched]]] = {
 }
 
 
-def main(tool: str, seconds: str) -> None:
+def wait_until(begin_ns: int) -> None:
+    """Let the others get ready too; raises ``TimeoutError`` where it is too late for that."""
+    left_s = (begin_ns - boottime_ns()) / 1e9
+    if left_s < 0:
+        raise TimeoutError(f"was ready {-left_s:.0f} s too late")
+    time.sleep(left_s)
+
+
+def main(tool: str, seconds: str, begin_ns: str) -> None:
     """Watch and print."""
     printed, sys.stdout = sys.stdout, open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 -- tools print
     answer: dict[str, Any] = {"tool": tool}
     try:
         watch = TOOLS[tool](float(seconds))
+        wait_until(int(begin_ns))
         before = cpu_s()
         begun, ended, energy_mj, took = watch()
         once = cpu_s() - before - took

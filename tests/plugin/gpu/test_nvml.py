@@ -258,7 +258,7 @@ def test_the_measurement_of_peers_knows_the_truth(library: Path, tmp_path: Path,
     """The two tools of `python -m bench.meter` that need no other package."""
     fleet = Fleet([Gpu("GPU-0"), Gpu("GPU-1", levels=[(0, 60_000), (0, 240_000)], square=(137, 70))])
     environment = surroundings(fleet, library, tmp_path)
-    (answer,) = watched(Path(sys.executable), fleet, environment, 4.0, [tool])
+    (answer,) = watched(Path(sys.executable), fleet, environment, 4.0, [tool], ready_s=2.0)
     assert "failed" not in answer
     assert abs(answer["error"]) < 0.06
     assert 0 <= answer["cpu_s_an_hour"] < 400
