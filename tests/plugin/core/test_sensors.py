@@ -5,7 +5,15 @@ from fractions import Fraction
 import pytest
 
 from joulegate.core.errors import InvalidInputError
-from joulegate.core.sensors import SENSORS, WIDEST, Calibration, parse_calibration, sensor_named, sensor_of_model
+from joulegate.core.sensors import (
+    SENSORS,
+    WIDEST,
+    Calibration,
+    parse_calibration,
+    parse_calibrations,
+    sensor_named,
+    sensor_of_model,
+)
 
 
 def test_every_sensor_says_where_it_was_measured() -> None:
@@ -62,3 +70,27 @@ def test_the_true_energy_is_what_the_sensor_shows_less_offset_over_gain() -> Non
     calibration = Calibration(Fraction(95, 100), Fraction(2000))
     assert calibration.true_energy(287_000, 1_000_000_000, 1) == 300_000
     assert calibration.shown_energy(300_000, 1_000_000_000, 1) == 287_000
+
+
+HEAD = "uuid,gain,offset_mw,by,on\n"
+
+
+def test_a_calibration_is_of_one_board_and_says_by_whom_and_when() -> None:
+    found = parse_calibrations(f"# lab\n{HEAD}\nGPU-1,0.954,-1180,power lab,2026-11-23\n", "c.csv")
+    assert found == {"GPU-1": Calibration(Fraction(954, 1000), Fraction(-1180), "power lab", "2026-11-23")}
+    assert parse_calibrations("", "c.csv") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("GPU-1,1,0,me,2026-11-23\n", "c.csv:1"),
+        (f"{HEAD}GPU-1,1,0,,2026-11-23\n", "c.csv:2"),
+        (f"{HEAD}GPU-1,9,0,me,2026-11-23\n", "c.csv:2"),
+        (f"{HEAD}GPU-1,1,0,me,yesterday\n", "c.csv:2"),
+        (f"{HEAD}GPU-1,1,0,me,2026-11-23\nGPU-1,1,0,me,2026-11-23\n", "c.csv:3"),
+    ],
+)
+def test_a_file_of_calibrations_that_makes_no_sense_is_named_by_its_line(text: str, place: str) -> None:
+    with pytest.raises(InvalidInputError, match=place):
+        parse_calibrations(text, "c.csv")
