@@ -5,8 +5,9 @@
     python requirements/install.py --resolve  write the pins again; --upgrade after it: newest ones
 
 `.venv` holds the services, the command and the development tools, `.venv-kfp` what an author of
-pipelines has, `.venv-bench` the tools that `make bench` measures beside us. They are filled again only when the pins, the package's metadata or the interpreter
-changed. The network is asked for packages only, by the indexes and certificates that pip uses.
+pipelines has, `.venv-bench` the tools that `make bench` measures beside us. They are filled again
+only when the pins, the package's metadata or the interpreter changed. The network is asked for
+packages only, by the indexes and certificates that pip uses.
 """
 
 import ast

@@ -19,10 +19,10 @@ from joulegate.core.errors import UnavailableError
 from joulegate.home import make_private, read_private, write_private
 from joulegate.tokens import EVERYTHING, Role, TokenRow, format_row, hash_of, new_token
 from joulegate_api import logs, timers
-from joulegate_api.admission.listener import listening
 from joulegate_api.app import create_app
 from joulegate_api.auth import Principal
 from joulegate_api.context import Context
+from joulegate_api.listener import listening
 from joulegate_api.sessions import login_path
 from joulegate_api.settings import Settings, without_password
 from joulegate_api.store import Store

@@ -1,6 +1,7 @@
 """How long a budget lasts at the rate of late: an extrapolation with its own limits."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,9 @@ DAY = timedelta(days=1)
 NOVEMBER = Period(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))
 
 
-def after(drawn: int, period: Period = NOVEMBER, **balance: int | None) -> Exhaustion:
-    fields: dict[str, int | None] = {"base": 100, "posted": 40} | balance
-    return exhaustion(Balance(Unit.MJ, **fields), drawn, NOW - DAY, NOW, period)  # type: ignore[arg-type]
+def after(drawn: int, balance: dict[str, Any] | None = None, period: Period = NOVEMBER) -> Exhaustion:
+    fields: dict[str, Any] = {"base": 100, "posted": 40} | (balance or {})
+    return exhaustion(Balance(Unit.MJ, **fields), drawn, NOW - DAY, NOW, period)
 
 
 @pytest.mark.parametrize(
@@ -34,13 +35,13 @@ def after(drawn: int, period: Period = NOVEMBER, **balance: int | None) -> Exhau
     ],
 )
 def test_the_limit_is_reached_by_what_is_posted(
-    drawn: int, balance: dict[str, int | None], forecast: Forecast, at: datetime | None
+    drawn: int, balance: dict[str, Any], forecast: Forecast, at: datetime | None
 ) -> None:
-    found = after(drawn, **balance)
+    found = after(drawn, balance)
     assert (found.forecast, found.at) == (forecast, at)
     assert found.per_day == drawn
 
 
 def test_a_period_that_is_over_does_not_run_out() -> None:
     over = Period(datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC))
-    assert after(10, over).forecast is Forecast.LASTS
+    assert after(10, period=over).forecast is Forecast.LASTS

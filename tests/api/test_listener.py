@@ -16,8 +16,8 @@ import httpx2
 import pytest
 
 from joulegate.core.errors import JoulegateError
-from joulegate_api.admission.listener import Certificates, listening
 from joulegate_api.context import Context
+from joulegate_api.listener import Certificates, listening
 from joulegate_api.server import listen
 from joulegate_api.settings import load
 from joulegate_api.store import Store
