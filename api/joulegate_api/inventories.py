@@ -10,8 +10,8 @@ from fastapi.responses import JSONResponse
 
 from joulegate.core.budgets import Budget
 from joulegate.core.errors import InvalidInputError
-from joulegate.core.workloads import Unresolved
-from joulegate.holds import InventoryBody, LabelBody, ObjectBody, demand_of
+from joulegate.core.workloads import Demand, Unresolved
+from joulegate.holds import DemandBody, InventoryBody, LabelBody, ObjectBody, demand_of
 from joulegate_api.admission.asking import Asked, hold_request
 from joulegate_api.bodies import Body, RawBatch
 from joulegate_api.context import Caller, Context, Parts, answer, takes
@@ -25,10 +25,10 @@ router = APIRouter(tags=["inventories"])
 
 @router.put("/v1/inventories/{cluster}/{kind}", openapi_extra=takes(INVENTORY.reference))
 def put_inventory(cluster: str, kind: str, raw: RawBatch, parts: Parts, caller: Caller) -> JSONResponse:
-    """Take a list of one kind (`jobs`), conclude what it proves, and adopt what runs there without a hold.
+    """Take a list of one kind (`jobs.batch`), conclude what it proves, and adopt what runs there without a hold.
 
-    The answer names uids of roots: `confirmed`, `expired`, `ended`, `adopted`; and in
-    `unadmitted` those without a hold that could not be adopted, with the reason.
+    The answer names uids of roots: `confirmed`, `expired`, `ended`, `shrunk`, `adopted`; and
+    in `unadmitted` those without a hold that could not be adopted, with the reason.
     """
     body = INVENTORY.read(raw)
     caller.require("*", cluster, None, parts.here)
@@ -39,7 +39,11 @@ def put_inventory(cluster: str, kind: str, raw: RawBatch, parts: Parts, caller: 
             owner_uid=found.owner_uid,
             namespace=found.namespace,
             name=found.name,
-            pods=tuple(PodSeen(pod.uid, pod.node, pod.ended_at) for pod in found.pods),
+            pods=tuple(
+                PodSeen(pod.uid, pod.node, pod.ended_at, _demand(pod.demand), pod.terminating) for pod in found.pods
+            ),
+            demand=_demand(found.demand),
+            surge=found.surge,
         )
         for found in body.objects
     )
@@ -49,10 +53,15 @@ def put_inventory(cluster: str, kind: str, raw: RawBatch, parts: Parts, caller: 
         "confirmed": evidence.confirmed,
         "expired": evidence.expired,
         "ended": evidence.ended,
+        "shrunk": evidence.shrunk,
         "adopted": [uid for uid in evidence.unadmitted if uid not in left],
         "unadmitted": [{"uid": uid, "reason": reason} for uid, reason in sorted(left.items())],
     }
     return answer(told)
+
+
+def _demand(body: DemandBody | None) -> Demand | None:
+    return None if body is None else demand_of(body)
 
 
 def _check(body: InventoryBody) -> None:
@@ -95,7 +104,7 @@ def _adopt_one(
     parts: Context,
     principal: str,
 ) -> None:
-    demand = demand_of(found.demand) if found.demand is not None else None
+    demand = _demand(found.demand)
     if demand is None:
         raise Unresolved("its demand is not known")
     if not demand.groups:

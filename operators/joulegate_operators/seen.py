@@ -28,9 +28,10 @@ class Resource:
     plural: str
 
     @property
-    def group(self) -> str:
-        """The API group, empty for pods."""
-        return self.api_version.rpartition("/")[0]
+    def name(self) -> str:
+        """As admission names it and holds keep it: `jobs.batch`, `pods`."""
+        group = self.api_version.rpartition("/")[0]
+        return f"{self.plural}.{group}" if group else self.plural
 
 
 PODS: Final = Resource("v1", "Pod", "pods")

@@ -151,7 +151,7 @@ class Workloads:
         for some in _chunks(bodies, OBJECTS_MOST):
             names = {body["namespace"] for body in some}
             told = api.put(
-                f"/v1/inventories/{self._cluster}/{resource.plural}",
+                f"/v1/inventories/{self._cluster}/{resource.name}",
                 {
                     "begun_at": format_instant(began - _MARGIN),
                     "complete": whole,
@@ -203,7 +203,7 @@ class Workloads:
         for each in unadmitted:
             if (each["uid"], each["reason"]) not in self._told:
                 self._told.add((each["uid"], each["reason"]))
-                text = f"joulegate operator: {resource.plural} {each['uid']} has no hold: {each['reason']}\n"
+                text = f"joulegate operator: {resource.name} {each['uid']} has no hold: {each['reason']}\n"
                 sys.stderr.write(text)
 
 
@@ -219,7 +219,13 @@ def object_body(workload: Workload, pods: Iterable[Workload]) -> Json:
         "name": workload.name,
         "demand": None if demand is None else demand_body(demand),
         "pods": [
-            {"uid": pod.uid, "node": pod.node, "ended_at": pod.ended_at and format_instant(pod.ended_at)}
+            {
+                "uid": pod.uid,
+                "node": pod.node,
+                "ended_at": pod.ended_at and format_instant(pod.ended_at),
+                "demand": pod.demand and demand_body(pod.demand),
+                "terminating": pod.terminating,
+            }
             for pod in pods
         ],
     }

@@ -90,7 +90,7 @@ Labels = Annotated[tuple[LabelBody, ...], Items(256)]
 class HoldRequestBody:
     """``POST /v1/holds/{uid}/request``: hold for this object what its demand is expected to draw.
 
-    ``resource`` is the plural of the object's kind, as in admission (`jobs`).
+    ``resource`` is the plural of the object's kind with its group, as in admission (`jobs.batch`, `pods`).
     An extension or a renewal holds for ``demand`` on top of what the root holds,
     once for each ``extension``, an id that its sender makes.
     """
@@ -126,17 +126,26 @@ class HoldReleaseBody:
 
 @dataclass(frozen=True, slots=True)
 class PodBody:
-    """A pod of an object; ``ended_at`` null while it runs."""
+    """A pod of an object; ``ended_at`` null while it runs.
+
+    ``demand`` is the pod's own; null takes an even share of its object's. A
+    ``terminating`` pod does not count beside the one that replaces it.
+    """
 
     __pydantic_config__ = STRICT
     uid: Uid
     node: Line | None = None
     ended_at: Moment | None = None
+    demand: DemandBody | None = None
+    terminating: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectBody:
-    """A live object. ``demand`` null is not governed, or not known."""
+    """A live object. ``demand`` null is not governed, or not known.
+
+    ``surge`` is how many pods more than its replicas its update strategy may run for a while.
+    """
 
     __pydantic_config__ = STRICT
     uid: Uid
@@ -145,6 +154,7 @@ class ObjectBody:
     owner_uid: Uid | None = None
     demand: DemandBody | None = None
     pods: Annotated[tuple[PodBody, ...], Items(PODS_MOST)] = ()
+    surge: Annotated[int, Count(0, MOST_BOARDS)] = 0
 
 
 @dataclass(frozen=True, slots=True)

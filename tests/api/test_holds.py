@@ -74,6 +74,7 @@ def test_a_list_confirms_expires_ends_and_adopts(service: Service) -> None:
         "confirmed": ["uid-1"],
         "expired": ["uid-2"],
         "ended": [],
+        "shrunk": [],
         "adopted": ["uid-9"],
         "unadmitted": [],
     }
@@ -82,6 +83,20 @@ def test_a_list_confirms_expires_ends_and_adopts(service: Service) -> None:
     last = service.put("/v1/inventories/local/jobs", listed(begun_at=now(service)), by="operator").json()
     assert last["ended"] == ["uid-1", "uid-9"]
     assert energy(service)["pending"] == "0"
+
+
+def test_a_list_with_a_smaller_demand_gives_the_difference_back(service: Service) -> None:
+    service.put("/v1/budgets/vision", budget())
+    eight = DEMAND | {"groups": [{"accelerators": "8", "gpu_model": "H100"}]}
+    service.post("/v1/holds/uid-1/request", asked(demand=eight), by="operator")
+    before = int(energy(service)["pending"])
+    two = DEMAND | {"groups": [{"accelerators": "2", "gpu_model": "H100"}]}
+    pods = [{"uid": "pod-1", "node": "n1", "demand": two, "terminating": True}]
+    found = service.put(
+        "/v1/inventories/local/jobs", listed(seen("uid-1", demand=two, pods=pods), begun_at=now(service)), by="operator"
+    )
+    assert found.json()["shrunk"] == ["uid-1"]
+    assert before * 0.24 < int(energy(service)["pending"]) < before * 0.26
 
 
 def test_what_cannot_be_adopted_is_named_with_its_reason(sqlite_service: Service) -> None:

@@ -73,7 +73,7 @@ def has_ended(world: World, source: Object) -> None:
 def test_a_job_that_nobody_admitted_is_adopted_with_its_pods(api: Api, world: World) -> None:
     made = api.apply(job("unseen", None, gpus=2))
     hold = in_state(world, made, "confirmed")
-    assert (hold["origin"], hold["resource"], hold["name"]) == ("adopted", "jobs", "unseen")
+    assert (hold["origin"], hold["resource"], hold["name"]) == ("adopted", "jobs.batch", "unseen")
     assert [group["accelerators"] for group in hold["demand"]["groups"]] == ["2"]
     balance = world.client.get("/v1/budgets/workloads/balance")["energy"]
     assert int(balance["pending"]) > 0
@@ -86,7 +86,7 @@ def test_a_hold_that_was_decided_before_is_confirmed_by_its_object(api: Api, wor
     made = api.apply(job("decided", None))
     group = {"accelerators": "1", "gpu_model": "H100"}
     demand = {"kind": "training", "groups": [group], "declared_ns": str(3_600 * 10**9)}
-    asked = {"resource": "jobs", "namespace": NAMESPACE, "name": "decided", "demand": demand}
+    asked = {"resource": "jobs.batch", "namespace": NAMESPACE, "name": "decided", "demand": demand}
     verdict = world.client.post(f"/v1/holds/{made['metadata']['uid']}/request", asked)
     assert verdict["allowed"], verdict
     assert [hold["state"] for hold in holds(world, made)] == ["unconfirmed"]
@@ -99,7 +99,7 @@ def test_a_hold_that_was_decided_before_is_confirmed_by_its_object(api: Api, wor
 def test_a_hold_without_an_object_expires_on_a_list_that_was_begun_after_it(world: World) -> None:
     group = {"accelerators": "1", "gpu_model": "H100"}
     demand = {"kind": "training", "groups": [group], "declared_ns": str(3_600 * 10**9)}
-    asked = {"resource": "jobs", "namespace": NAMESPACE, "name": "never", "demand": demand}
+    asked = {"resource": "jobs.batch", "namespace": NAMESPACE, "name": "never", "demand": demand}
     assert world.client.post("/v1/holds/never-there/request", asked)["allowed"]
     source = {"metadata": {"uid": "never-there", "name": "never"}}
     eventually(
@@ -124,7 +124,7 @@ def test_a_deployment_is_the_root_of_its_pods(api: Api, world: World) -> None:
     spec = {"replicas": 2, "selector": {"matchLabels": {"app": "serve"}}, "template": template}
     metadata = {"name": "serve", "namespace": NAMESPACE}
     made = api.apply({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec})
-    assert in_state(world, made, "confirmed")["resource"] == "deployments"
+    assert in_state(world, made, "confirmed")["resource"] == "deployments.apps"
     eventually(lambda: api.read(made)["status"].get("readyReplicas") == 2, saying="two replicas are ready")
     roots = {hold["root_uid"] for hold in world.client.get(f"/v1/holds?namespace={NAMESPACE}&state=confirmed")["holds"]}
     assert roots == {made["metadata"]["uid"]}
