@@ -14,7 +14,7 @@ import pytest
 from joulegate.core.metering import Boundary, Method
 from joulegate.windows import WindowBody
 from joulegate_operators.node import frames as frames_module
-from joulegate_operators.node.wal import KEPT, WindowLog
+from joulegate_operators.node.wal import BUDGET, KEPT, WindowLog
 
 START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)
@@ -241,3 +241,41 @@ def test_folding_stays_inside_a_quarter_hour(tmp_path: Path) -> None:
     rows = fold(all_windows(log))
     assert [row["end"] for row in rows] == ["2026-11-23T08:15:00Z", "2026-11-23T08:30:00Z", "2026-11-23T08:40:00Z"]
     assert [row["coverage"] for row in rows] == [1.0, 1.0, 1.0]
+
+
+def quarter(number: int, pieces: int = 2) -> list[WindowBody]:
+    """A quarter-hour of 8 boards in 7 parts each, that is cut into pieces by changes elsewhere on each board."""
+    begin = START + number * QUARTER
+    return [
+        replace(
+            window(number * pieces + piece, f"GPU-{gpu}", f"{gpu}-{part}"),
+            start=begin + piece * QUARTER / pieces,
+            end=begin + (piece + 1) * QUARTER / pieces,
+        )
+        for piece in range(pieces)
+        for gpu in range(8)
+        for part in range(7)
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_f3_three_days_without_the_api_fit_whole_and_later_ones_are_folded_with_their_energy(tmp_path: Path) -> None:
+    log = WindowLog(tmp_path, "node-uid")
+    for number in range(72 * 4):
+        log.append(quarter(number), {})
+    log.tidy(START + timedelta(hours=72))
+    three_days = log.size
+    assert three_days < BUDGET / 4, "room for four times as many changes of holders"
+    assert log.folded == 0
+    log.close()
+    small = WindowLog(tmp_path, "node-uid", budget=three_days)  # a disk on which no more would fit
+    for number in range(72 * 4, 80 * 4):
+        small.append(quarter(number), {})
+    small.tidy(START + timedelta(hours=80))
+    rows = small.batch(10**9, 1 << 40)
+    assert small.size <= three_days
+    assert small.folded > 0
+    assert numbers(rows) == list(range(80 * 4 * 112))
+    assert energy(rows) == 80 * 4 * 112 * 1_000
+    small.close()
