@@ -44,7 +44,7 @@ def test_runs_that_were_measured_are_what_the_next_one_is_predicted_from(service
         ({"apiVersion": "apps/v1", "kind": "Deployment"}, "undecidable"),
         ({"kind": "Job"}, "undecidable"),
         (job(duration="365d"), "invalid_input"),
-        (job(namespace=7), "invalid_input"),  # type: ignore[arg-type] # as somebody may write it
+        (job(namespace=7), "undecidable"),  # type: ignore[arg-type] # as somebody may write it
     ],
 )
 def test_what_cannot_be_predicted_says_why(sqlite_service: Service, manifest: dict[str, object], code: str) -> None:
