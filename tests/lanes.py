@@ -167,9 +167,10 @@ def run(lane: Lane, lanes: Sequence[Lane]) -> Outcome | None:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the lanes asked for and prints the closing line; returns the exit status."""
-    # A shell that starts this in the background has both ignored, and every test would inherit that.
+    # A shell that starts this in the background, or `nohup`, has some ignored, and every test would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     lanes = load(ROOT / "tests" / "lanes.toml")
     parser = argparse.ArgumentParser(description="Run lanes of tests.", allow_abbrev=False)
     parser.add_argument("--fast", action="store_true", help="only the lanes that are quick")

@@ -62,7 +62,7 @@ def test_a_hostile_body_is_refused_by_every_route_at_once(sqlite_service: Servic
         assert 400 <= refused.status_code < 500
         assert refused.headers["content-type"] == "application/problem+json"
         assert refused.json()["code"] == code
-        assert took < 1
+        assert took < 5  # a cost that grows with the square of the size would be minutes, a busy machine is not
     assert sqlite_service.fingerprint() == before
 
 
