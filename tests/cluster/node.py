@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -124,6 +125,22 @@ class FakeNode:
             self.api.patch(pod, {"status": status}, "status")
         except RefusedError as refused:
             _tolerate_absence(refused)
+
+
+@contextmanager
+def joined(
+    plane: ControlPlane, api: Api, name: str, gpus: int, labels: Mapping[str, str] | None = None
+) -> Iterator[FakeNode]:
+    """A node for as long as it is needed; then it is gone, and no pod of another test waits on it."""
+    node = FakeNode.join(plane, name, gpus, labels)
+    node.start()
+    try:
+        yield node
+    finally:
+        try:
+            node.stop()
+        finally:
+            api.delete({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
 
 
 def _tolerate_absence(refused: RefusedError) -> None:

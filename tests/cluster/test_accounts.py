@@ -11,7 +11,7 @@ import pytest
 from joulegate_api.cluster import Attributes, Cluster, ClusterAddress, ClusterError, Identity, deadline_in, path_to
 from tests.cluster.api import Api, Object, eventually
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.node import FakeNode
+from tests.cluster.node import FakeNode, joined
 
 pytestmark = pytest.mark.cluster
 
@@ -20,12 +20,10 @@ AUDIENCE = "joulegate"
 
 
 @pytest.fixture(scope="module")
-def node(control_plane: ControlPlane) -> Iterator[FakeNode]:
+def node(control_plane: ControlPlane, api: Api) -> Iterator[FakeNode]:
     """A node that runs pods."""
-    joined = FakeNode.join(control_plane, NODE, gpus=1)
-    joined.start()
-    yield joined
-    joined.stop()
+    with joined(control_plane, api, NODE, 1) as made:
+        yield made
 
 
 @pytest.fixture

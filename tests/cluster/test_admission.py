@@ -13,7 +13,7 @@ import pytest
 from tests.cluster.admitting import CONFIGURATION, REGISTRATION, Admitting, admitting, may
 from tests.cluster.api import Api, Object, RefusedError, eventually
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.node import FakeNode
+from tests.cluster.node import joined
 from tests.cluster.programs import Clients
 from tests.cluster.test_chart import bound
 
@@ -30,11 +30,11 @@ def gate(
 ) -> Iterator[Admitting]:
     editors = bound("edit", "alice")
     api.apply(editors)
-    node = FakeNode.join(control_plane, "gpu-0", 8, {"nvidia.com/gpu.product": A100})
-    node.start()
-    with admitting(control_plane, api, tools, tmp_path_factory.mktemp("admitting")) as made:
+    with (
+        joined(control_plane, api, "gpu-0", 8, {"nvidia.com/gpu.product": A100}),
+        admitting(control_plane, api, tools, tmp_path_factory.mktemp("admitting")) as made,
+    ):
         yield made
-    node.stop()
     api.delete(editors)
 
 

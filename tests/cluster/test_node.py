@@ -8,18 +8,17 @@ import pytest
 
 from tests.cluster.api import Api, Object, RefusedError, eventually
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.node import FAILS, RUNS_FOR, FakeNode
+from tests.cluster.node import FAILS, RUNS_FOR, FakeNode, joined
 
 pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(scope="module")
-def node(control_plane: ControlPlane) -> Iterator[FakeNode]:
+def node(control_plane: ControlPlane, api: Api) -> Iterator[FakeNode]:
     """A node with four GPUs."""
-    joined = FakeNode.join(control_plane, "gpu-1", gpus=4, labels={"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"})
-    joined.start()
-    yield joined
-    joined.stop()
+    labels = {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}
+    with joined(control_plane, api, "gpu-1", 4, labels) as made:
+        yield made
 
 
 def job(namespace: str, name: str, gpus: int, **annotations: str) -> Object:

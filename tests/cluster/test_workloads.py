@@ -9,7 +9,7 @@ import pytest
 
 from tests.cluster.api import Api, Object, eventually
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.node import RUNS_FOR, FakeNode
+from tests.cluster.node import RUNS_FOR, FakeNode, joined
 from tests.cluster.test_operator import World, budget, settled, world
 
 __all__ = ["world"]
@@ -24,11 +24,8 @@ def node(control_plane: ControlPlane, api: Api) -> Iterator[FakeNode]:
     """A node with eight GPUs that runs what it is given."""
     api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     labels = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
-    joined = FakeNode.join(control_plane, "workloads-node", 8, labels)
-    joined.start()
-    yield joined
-    joined.stop()
-    api.delete({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "workloads-node"}})
+    with joined(control_plane, api, "workloads-node", 8, labels) as made:
+        yield made
 
 
 @pytest.fixture(scope="module", autouse=True)
