@@ -7,13 +7,14 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 if TYPE_CHECKING:
     from joulegate_api.log_keeper import LogKeeper
 
+_KEPT_YEARS: Final = 10
 DatabaseOption = Annotated[
     str | None, typer.Option("--database", metavar="URL", help="SQLite or PostgreSQL; by default SQLite in the home.")
 ]
@@ -60,14 +61,17 @@ def recover(
 
 
 def prune(
-    before: Annotated[str, typer.Option("--before", metavar="D", help="Bodies of entries from before this day go.")],
+    before: Annotated[
+        str | None,
+        typer.Option("--before", metavar="D", help="Bodies of entries from before this day go; ten years ago."),
+    ] = None,
     database: DatabaseOption = None,
 ) -> None:
     """Delete the bodies of old entries; their hashes stay, and the log tells of it."""
     try:
-        day = date.fromisoformat(before)
+        day = _years_ago(datetime.now(UTC).date()) if before is None else date.fromisoformat(before)
     except ValueError:
-        raise typer.BadParameter(f"{before[:60]!r} is no day such as 2016-11-01", param_hint="--before") from None
+        raise typer.BadParameter(f"{before!r:.60} is no day such as 2016-11-01", param_hint="--before") from None
     with _keeper(database) as keeper:
         index, count = keeper.prune(datetime(day.year, day.month, day.day, tzinfo=UTC), getpass.getuser())
     typer.echo(f"{count} bodies of entries below index {index} were deleted")
@@ -81,6 +85,14 @@ def forget(
     with _keeper(database) as keeper:
         count = keeper.forget(name)
     typer.echo(f"{count} rows were erased")
+
+
+def _years_ago(day: date) -> date:
+    """The day ten years before; the last of February where there is no 29th."""
+    try:
+        return day.replace(year=day.year - _KEPT_YEARS)
+    except ValueError:
+        return day.replace(year=day.year - _KEPT_YEARS, day=28)
 
 
 @contextmanager

@@ -77,9 +77,7 @@ class LogKeeper:
         index = self._store.log.index_before(before)
         if index == 0:
             return 0, 0
-        body = {"before_index": str(index), "before": format_instant(before), "principal": principal}
-        self._store.log.note(EntryType.RETENTION, str(index), body)
-        count = self._store.log.prune(index)
+        count = self._store.log.prune(index, {"before": format_instant(before), "principal": principal})
         if self.keys():
             self.sign()
         return index, count

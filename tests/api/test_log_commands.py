@@ -44,6 +44,11 @@ def test_a_day_that_is_none_is_refused(home: Path) -> None:
     assert run(["log", "prune", "--before", "yesterday"]) == 2
 
 
+def test_nothing_is_pruned_that_is_younger_than_ten_years(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["log", "prune"]) == 0
+    assert "0 bodies" in capsys.readouterr().out
+
+
 def test_what_is_pruned_is_told_of_and_verifies_as_pruned(service: Service, tmp_path: Path) -> None:
     keeper = service.context.keeper
     keeper.make_key("test")

@@ -19,6 +19,7 @@ from joulegate_api.store.meter_tables import windows
 from joulegate_api.store.pseudonyms import forget
 from joulegate_api.store.sequencer import STRIDE, Backlog, Head, Signed, backlog_of, head_of, newest
 from joulegate_api.store.tables import entries
+from joulegate_api.store.trial_balance import brought_forward
 
 LARGEST_PAGE: Final = 1_000
 _STRETCH: Final = 2_000
@@ -153,19 +154,24 @@ class LogBook:
             found = connection.execute(later.where(of.tenant == self._tenant, body.recorded_at >= before)).scalar()
             return head_of(connection, self._tenant).size if found is None else int(found)
 
-    def prune(self, before_index: int) -> int:
-        """Delete the bodies of leaves below an index, but of those that verifying needs; how many."""
+    def prune(self, before_index: int, why: Mapping[str, Any]) -> int:
+        """Delete the bodies of leaves below an index, but of those that verifying needs; how many.
+
+        In the same transaction the log tells of it (``why``), and of what the deleted entries did to the balances.
+        """
         of, body = log_leaves.c, entries.c
-        with self._database.write() as connection:
-            kept = {"tenant": self._tenant, "before_index": before_index, "recorded_at": self._database.now(connection)}
-            known = select(log_retentions).where(
-                log_retentions.c.tenant == self._tenant, log_retentions.c.before_index == before_index
-            )
+        old = select(of.leaf_index).where(_same_place(), of.leaf_index < before_index).exists()
+        going = and_(body.tenant == self._tenant, body.type.not_in(_LASTING), old)
+        with self._writer.transaction() as transaction:
+            connection, now = transaction.connection, transaction.now()
+            bodies = connection.execute(select(body.data).where(going).execution_options(yield_per=_STRETCH)).scalars()
+            told = {**why, "before_index": str(before_index), "brought_forward": brought_forward(bodies)}
+            transaction.log(EntryType.RETENTION, str(before_index), now, told)
+            kept = {"tenant": self._tenant, "before_index": before_index}
+            known = select(log_retentions).filter_by(**kept)
             if connection.execute(known).first() is None:
-                connection.execute(insert(log_retentions).values(kept))
-            old = select(of.leaf_index).where(_same_place(), of.leaf_index < before_index).exists()
-            gone = delete(entries).where(body.tenant == self._tenant, body.type.not_in(_LASTING), old)
-            return int(connection.execute(gone).rowcount)
+                connection.execute(insert(log_retentions).values(recorded_at=now, **kept))
+            return int(connection.execute(delete(entries).where(going)).rowcount)
 
     def batch(self, incarnation: str, seqs: Sequence[int]) -> list[Any]:
         """The bodies of a batch of windows, in the order of ``seqs``."""

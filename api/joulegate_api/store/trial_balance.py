@@ -12,13 +12,15 @@ from sqlalchemy import Connection, select
 from joulegate.core.errors import InvalidInputError
 from joulegate.core.log import Entry, EntryType, read_entry
 from joulegate.core.merkle import leaf_hash
-from joulegate.core.periods import parse_instant
+from joulegate.core.periods import format_instant, parse_instant
 from joulegate_api.store.amounts import NOTHING, UNITS, Amounts
 from joulegate_api.store.balances import Key
 from joulegate_api.store.database import Database
+from joulegate_api.store.log_tables import log_leaves, log_retentions
 from joulegate_api.store.tables import balances, entries, hold_claims
 
 _AT_ONCE: Final = 1_000
+_STEMS: Final = ("posted", "pending", "carried", "exceptions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +89,34 @@ class Check:
             except InvalidInputError as error:
                 found.append(Difference(f"{name} data", str(error), "an entry"))
                 entry = None
-            same = last[:2] == (row.writer_id, row.writer_epoch)
-            expected = (last[2] + 1, last[3]) if same else (0, None)
+            if last[:2] != (row.writer_id, row.writer_epoch):
+                last = (row.writer_id, row.writer_epoch, -1, None)
+            expected = self._after_pruned(connection, last, row.writer_seq)
             if entry is not None and (entry.writer_seq, entry.previous) != expected:
                 kept = f"{entry.writer_seq} after {entry.previous}"
                 found.append(Difference(f"{name} chain", kept, f"{expected[0]} after {expected[1]}"))
             last = (row.writer_id, row.writer_epoch, row.writer_seq, row.leaf_hash.hex())
             yield entry
+
+    def _after_pruned(
+        self, connection: Connection, last: tuple[str, int, int, str | None], seq: int
+    ) -> tuple[int, str | None]:
+        """The place and the hash that follow in a chain; what a retention covers between is passed over."""
+        writer, epoch, at, previous = last
+        if seq <= at + 1:
+            return at + 1, previous
+        of = log_leaves.c
+        covered = select(log_retentions.c.before_index).where(
+            log_retentions.c.tenant == self._tenant, log_retentions.c.before_index > of.leaf_index
+        )
+        query = select(of.writer_seq, of.leaf_hash).where(
+            of.tenant == self._tenant, of.writer_id == writer, of.writer_epoch == epoch, covered.exists()
+        )
+        for gone in connection.execute(query.where(of.writer_seq.between(at + 1, seq - 1)).order_by(of.writer_seq)):
+            if gone.writer_seq != at + 1:
+                break
+            at, previous = gone.writer_seq, gone.leaf_hash.hex()
+        return at + 1, previous
 
     @staticmethod
     def _balances(rows: Iterable[Any], figures: Mapping[Key, _Figures]) -> Iterator[Difference]:
@@ -103,7 +126,7 @@ class Check:
             seen.add(key)
             expected = figures.get(key, _Figures())
             name = f"balances {key.budget} {key.start:%Y-%m-%dT%H:%MZ}"
-            for stem in ("posted", "pending", "carried", "exceptions"):
+            for stem in _STEMS:
                 yield from _compare(f"{name} {stem}", Amounts.read(row, stem), getattr(expected, stem))
         for key in sorted(set(figures) - seen):
             yield Difference(f"balances {key.budget} {key.start:%Y-%m-%dT%H:%MZ}", "missing", "a row")
@@ -119,6 +142,18 @@ class Check:
             key = Key(row.budget, row.period_start)
             name = f"hold_claims {key.budget} {key.start:%Y-%m-%dT%H:%MZ} pending"
             yield from _compare(name, pending.get(key, NOTHING), Amounts.read(row, "pending"))
+
+
+def brought_forward(bodies: Iterable[bytes]) -> list[dict[str, Any]]:
+    """What entries did to the balances, a row for each budget and period: it stands for them once they are gone."""
+    figures: dict[Key, _Figures] = {}
+    for data in bodies:
+        _add(figures, read_entry(data))
+    return [
+        {"budget": key.budget, "period_start": format_instant(key.start)}
+        | {stem: getattr(figures[key], stem).written() for stem in _STEMS}
+        for key in sorted(figures)
+    ]
 
 
 def _compare(name: str, kept: Amounts, expected: Amounts) -> Iterator[Difference]:
@@ -141,6 +176,10 @@ def _add(figures: dict[Key, _Figures], entry: Entry) -> None:
     for carried in body.get("carried", ()):
         own = figures.setdefault(_key(carried), _Figures())
         own.carried = own.carried.plus(_amounts(carried["amount"]).known())
+    for brought in body.get("brought_forward", ()):
+        own = figures.setdefault(_key(brought), _Figures())
+        for stem in _STEMS:
+            setattr(own, stem, getattr(own, stem).plus(_amounts(brought[stem])))
     if entry.type == EntryType.EXCEPTION_APPROVED:
         for granted in body["granted"]:
             own = figures.setdefault(_key(granted), _Figures())

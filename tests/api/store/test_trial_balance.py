@@ -65,3 +65,27 @@ def test_a_missing_entry_breaks_its_chain(store: Store) -> None:
     disarm(store)
     execute(store, "DELETE FROM entries WHERE type = 'budget'")
     assert any(difference.row.endswith("chain") for difference in store.trial_balance.run().differences)
+
+
+@pytest.mark.parametrize("size", [1, 5, 9, 14])
+def test_a_pruned_log_adds_up_from_what_was_brought_forward(store: Store, size: int) -> None:
+    before = store.trial_balance.run()
+    store.sequencer.catch_up()
+    assert store.log.prune(size, {"before": "2026-12-01T00:00:00Z", "principal": "alice"}) == size
+    after = store.trial_balance.run()
+    assert (after.differences, after.entries) == ((), before.entries - size + 1)
+
+
+def test_pruning_twice_brings_nothing_forward_twice(store: Store) -> None:
+    store.sequencer.catch_up()
+    for size in (7, 14, 14):
+        store.log.prune(size, {"before": "2026-12-01T00:00:00Z", "principal": "alice"})
+    assert store.trial_balance.run().differences == ()
+
+
+def test_what_a_retention_does_not_cover_is_missed_after_pruning_too(store: Store) -> None:
+    store.sequencer.catch_up()
+    store.log.prune(4, {"before": "2026-12-01T00:00:00Z", "principal": "alice"})
+    disarm(store)
+    execute(store, "DELETE FROM entries WHERE type = 'record'")
+    assert any(difference.row.endswith("chain") for difference in store.trial_balance.run().differences)
