@@ -141,13 +141,19 @@ def _add_own_routes(app: FastAPI) -> None:
 
     @app.get("/metrics", tags=["service"])
     def metrics_text(parts: Parts) -> PlainTextResponse:
-        """Counters of this replica, the balances of every open budget, and the state of the log."""
-        text = parts.metrics.text(budgets.current(parts.store), parts.keeper.state())
-        return PlainTextResponse(text, media_type=metrics.CONTENT_TYPE)
+        """Counters of this replica; from the one that leads also every balance, the month's sums, holds and the log."""
+        return PlainTextResponse(parts.metrics.text(_ledger(parts)), media_type=metrics.CONTENT_TYPE)
 
     @app.get("/openapi.json", include_in_schema=False)
     def openapi_json() -> JSONResponse:
         return JSONResponse(_described(app))
+
+
+def _ledger(parts: Context) -> metrics.LedgerState | None:
+    """The gauges of the whole ledger; None where another replica tells them."""
+    if not parts.store.sequencer.leads():
+        return None
+    return metrics.LedgerState(budgets.current(parts.store), parts.store.overviews.now(), parts.keeper.state())
 
 
 def _described(app: FastAPI) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What this replica counts, and its ``/metrics`` in the text format of Prometheus (version 0.0.4).
 
-Names are those of the contract. No label holds the id of a run.
+Names are those of the contract. No label holds the id of a run. The gauges of the whole
+ledger come from one replica, the one that leads; ``period`` is the present UTC month.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final
 import joulegate
 from joulegate.core.budgets import Balance, Outcome, Reason
 from joulegate.core.units import MICROS, MJ_PER_KWH, UG_PER_G, Unit
+from joulegate_api.store import Overview
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -46,6 +48,15 @@ class LogState:
     read_only: bool
 
 
+@dataclass(frozen=True, slots=True)
+class LedgerState:
+    """What one replica says for all: balances of open budgets, the tenant in a few figures, and the log."""
+
+    balances: Iterable[tuple[str, Sequence[Balance]]]
+    overview: Overview
+    log: LogState
+
+
 @dataclass(slots=True)
 class Metrics:
     """Decisions and their times, counted by this replica since it started."""
@@ -74,8 +85,8 @@ class Metrics:
         with self._lock:
             self._differences = differences
 
-    def text(self, balances: Iterable[tuple[str, Sequence[Balance]]], log: LogState | None = None) -> str:
-        """Everything, with the balances of budgets and the state of the log as gauges."""
+    def text(self, ledger: LedgerState | None = None) -> str:
+        """Everything that this replica counted, and the gauges of the whole ledger where it leads."""
         with self._lock:
             decisions, buckets, total_s = Counter(self._decisions), Counter(self._buckets), self._total_s
             runs, differences = Counter(self._runs), self._differences
@@ -92,18 +103,34 @@ class Metrics:
         lines += _family("joulegate_timer_runs_total", "counter", told)
         if differences is not None:
             lines += _family("joulegate_ledger_differences", "gauge", [("", {}, differences)])
-        samples: dict[str, list[Sample]] = {}
-        for budget, units in balances:
-            for balance in units:
-                for name, amount in _amounts(balance):
-                    unit, base = _BASE[balance.unit]
-                    labels = {"budget": budget, "unit": unit or balance.currency or ""}
-                    samples.setdefault(name, []).append(("", labels, Fraction(amount, base)))
-        for name, found in samples.items():
-            lines += _family(f"joulegate_budget_{name}", "gauge", found)
-        if log is not None:
-            lines += _log(log)
+        if ledger is not None:
+            lines += [*_budgets(ledger.balances), *_overview(ledger.overview), *_log(ledger.log)]
         return "\n".join(lines) + "\n"
+
+
+def _budgets(balances: Iterable[tuple[str, Sequence[Balance]]]) -> Iterator[str]:
+    samples: dict[str, list[Sample]] = {}
+    for budget, units in balances:
+        for balance in units:
+            for name, amount in _amounts(balance):
+                unit, base = _BASE[balance.unit]
+                labels = {"budget": budget, "unit": unit or balance.currency or ""}
+                samples.setdefault(name, []).append(("", labels, Fraction(amount, base)))
+    for name, found in samples.items():
+        yield from _family(f"joulegate_budget_{name}", "gauge", found)
+
+
+def _overview(state: Overview) -> Iterator[str]:
+    carbon, cost = _BASE[Unit.UG][1], _BASE[Unit.MICROS][1]
+    energy = Fraction(state.energy_mj, _BASE[Unit.MJ][1])
+    yield from _family("joulegate_period_energy_joules", "gauge", [("", {}, energy)])
+    grams = Fraction(state.carbon_ug, carbon)
+    yield from _family("joulegate_period_emissions_grams_co2e", "gauge", [("", {}, grams)])
+    money: list[Sample] = [("", {"currency": each.currency}, Fraction(each.micros, cost)) for each in state.costs]
+    yield from _family("joulegate_period_cost", "gauge", money)
+    yield from _family("joulegate_unpriced_quarters", "gauge", [("", {}, state.unpriced_quarters)])
+    counts: list[Sample] = [("", {"state": kept.value}, count) for kept, count in state.holds.items()]
+    yield from _family("joulegate_holds", "gauge", counts)
 
 
 def _log(state: LogState) -> Iterator[str]:

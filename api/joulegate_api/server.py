@@ -136,6 +136,7 @@ def _run(app: FastAPI, listener: socket.socket) -> None:
     )
     parts: Context = app.state.context
     parts.keeper.start()
+    parts.store.sequencer.take()  # the replica that began last leads, and says so in its metrics
     work = (*timers.jobs(parts.settings, parts.store, parts.metrics), *parts.keeper.jobs())
     with timers.running(work, parts.metrics), listening(parts, listen):
         uvicorn.Server(config).run(sockets=[listener])

@@ -105,12 +105,12 @@ def test_a_balance_that_differs_is_counted_and_named(
     metrics = Metrics()
     sqlite_service.put("/v1/budgets/vision", budget())
     assert check_balances(sqlite_service.store, metrics) == 0
-    assert values_of(metrics.text([]))["joulegate_ledger_differences"] == 0
+    assert values_of(metrics.text())["joulegate_ledger_differences"] == 0
     sqlite_service.post("/v1/records", record())
     with sqlite_service.store._database.write() as connection:
         connection.execute(text("UPDATE balances SET posted_mj = posted_mj + 1"))
     assert check_balances(sqlite_service.store, metrics) == 1
-    assert values_of(metrics.text([]))["joulegate_ledger_differences"] == 1
+    assert values_of(metrics.text())["joulegate_ledger_differences"] == 1
     assert "balances vision 2026-01-01T00:00Z posted_mj" in "".join(capsys.readouterr())
 
 
@@ -127,7 +127,7 @@ def test_a_job_that_fails_is_counted_and_done_again() -> None:
 
     with running([Job("release", 0.01, work)], metrics):
         assert again.wait(10)
-    values = values_of(metrics.text([]))
+    values = values_of(metrics.text())
     assert values['joulegate_timer_runs_total{job="release",outcome="failed"}'] == 2
     assert values['joulegate_timer_runs_total{job="release",outcome="done"}'] >= 1
 

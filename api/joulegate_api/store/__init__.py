@@ -32,6 +32,7 @@ from joulegate_api.store.journal import Decision, Journal
 from joulegate_api.store.ledger import Ledger, Place
 from joulegate_api.store.log_book import Leaf, LogBook
 from joulegate_api.store.metered import Metered, Meterings
+from joulegate_api.store.overview import Overview, Overviews
 from joulegate_api.store.pricing import Pricing, Rehearsal
 from joulegate_api.store.rates import PutRates, RateShelf
 from joulegate_api.store.records import Accepted, Records
@@ -72,6 +73,7 @@ __all__ = [
     "Metered",
     "ObjectSeen",
     "Origin",
+    "Overview",
     "Page",
     "Place",
     "PodSeen",
@@ -126,6 +128,7 @@ class Store:
         self.journal = Journal(database, tenant)
         self.sequencer = Sequencer(database, tenant)
         self.log = LogBook(database, writer, tenant)
+        self.overviews = Overviews(database, tenant)
 
     @classmethod
     def open(cls, url: str, tenant: str = "default", clock: Clock | None = None) -> Self:

@@ -91,6 +91,18 @@ class Sequencer:
                 return 0
             return self._sequence(connection, head)
 
+    def take(self) -> None:
+        """Take the epoch over at once: this process leads from now on, until another does so."""
+        with self._database.write() as connection:
+            self._holds(connection, self._lock(connection), take_over=True)
+
+    def leads(self) -> bool:
+        """Whether this process holds the epoch, or nobody does: one replica alone speaks for the whole ledger."""
+        of = log_heads.c
+        with self._database.read() as connection:
+            holder = connection.execute(select(of.holder).where(of.tenant == self._tenant)).scalar_one_or_none()
+        return holder in (None, "", self._name)
+
     def catch_up(self) -> int:
         """Give places to everything that was kept before this call; returns how many."""
         done = 0
