@@ -30,7 +30,8 @@ def post_device(raw: Raw, parts: Parts, caller: Caller) -> JSONResponse:
     if (body.enrolled_at is None) == (body.retired_at is None):
         raise InvalidInputError("exactly one of enrolled_at and retired_at is given", "enrolled_at")
     if body.enrolled_at is None:
-        fresh = body.retired_at is not None and parts.store.devices.retire(body.uuid, body.retired_at)
+        place = (cluster, node)
+        fresh = body.retired_at is not None and parts.store.devices.retire(place, body.uuid, body.retired_at)
     else:
         device = Device(cluster, node, body.uuid, body.model, body.enforced_limit_mw, body.enrolled_at)
         fresh = parts.store.devices.enroll(device)

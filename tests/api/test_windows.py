@@ -100,6 +100,16 @@ def test_t6_a_meter_enrols_devices_of_its_own_node_only(node: Service) -> None:
     assert node.post("/v1/devices", retired, by=NODE).status_code == 201
 
 
+def test_t6_a_meter_neither_retires_nor_takes_over_a_device_that_another_node_has(node: Service) -> None:
+    sent(node, window(0))
+    stolen = device(node="node-2", enrolled_at="2026-11-20T08:02:00Z")
+    assert node.post("/v1/devices", stolen, by="node:node-2").status_code == 409
+    retired = device(node="node-2", retired_at="2026-11-20T08:02:00Z")
+    del retired["enrolled_at"]
+    assert node.post("/v1/devices", retired, by="node:node-2").status_code == 404
+    assert sent(node, window(1))["quarantined"] == []
+
+
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [

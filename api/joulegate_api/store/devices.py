@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -13,7 +14,10 @@ from joulegate.core.log import EntryType
 from joulegate.core.periods import format_instant
 from joulegate_api.store.database import Database
 from joulegate_api.store.entries import Writer
-from joulegate_api.store.meter_tables import devices, meters
+from joulegate_api.store.meter_tables import devices, meters, windows
+
+MOVED: Final = timedelta(minutes=30)
+"""A device that its node has not reported for so long may be enrolled on another; windows come every quarter-hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +43,45 @@ class Devices:
         self._tenant = tenant
 
     def enroll(self, device: Device) -> bool:
-        """Keep a device; True where it is new. Raises :class:`ConflictError` where it is known otherwise."""
+        """Keep a device; True where it is new.
+
+        Raises :class:`ConflictError` where it is known otherwise, or another node still reports it: no meter takes a
+        device away from the node that has it.
+        """
         with self._writer.transaction() as transaction:
-            known = _known(transaction.connection, self._tenant, device.uuid, device.enrolled_at)
-            if known is not None:
-                if (known.cluster, known.node, known.model) != (device.cluster, device.node, device.model):
+            newest = latest(transaction.connection, self._tenant, device.uuid)
+            if newest is not None and newest.enrolled_at == device.enrolled_at:
+                if (newest.cluster, newest.node, newest.model) != (device.cluster, device.node, device.model):
                     raise ConflictError(f"device {device.uuid} was enrolled otherwise at that instant")
                 return False
+            self._check_free(transaction.connection, device, newest)
             row = {name: getattr(device, name) for name in Device.__slots__}
             transaction.connection.execute(insert(devices).values(tenant=self._tenant, **row))
             fact_id = f"{device.uuid}/{format_instant(device.enrolled_at)}"
             transaction.log(EntryType.DEVICE, fact_id, transaction.now(), {"enrolled": encode(device)})
         return True
 
-    def retire(self, uuid: str, retired_at: datetime) -> bool:
-        """The device is expected no longer; True where that is new. Raises :class:`NotFoundError`."""
+    def _check_free(self, connection: Connection, device: Device, newest: Device | None) -> None:
+        """Refuse a device that another node has and reports."""
+        if newest is None or newest.retired_at is not None:
+            return
+        if (newest.cluster, newest.node) == (device.cluster, device.node):
+            return
+        of = windows.c
+        since = max(newest.enrolled_at, device.enrolled_at - MOVED)
+        query = select(of.end).where(of.tenant == self._tenant, of.device_uuid == device.uuid, of.end > since).limit(1)
+        if newest.enrolled_at > device.enrolled_at - MOVED or connection.execute(query).first() is not None:
+            raise ConflictError(f"device {device.uuid} is on node {newest.node}, which has not retired it")
+
+    def retire(self, place: tuple[str, str], uuid: str, retired_at: datetime) -> bool:
+        """The device is expected no longer on this cluster's node; True where that is new.
+
+        Raises :class:`NotFoundError` where that node does not have it.
+        """
         with self._writer.transaction() as transaction:
             newest = latest(transaction.connection, self._tenant, uuid)
-            if newest is None:
-                raise NotFoundError(f"device {uuid} was never enrolled")
+            if newest is None or (newest.cluster, newest.node) != place:
+                raise NotFoundError(f"device {uuid} was never enrolled on this node, or is on another by now")
             if newest.retired_at is not None:
                 return False
             if retired_at < newest.enrolled_at:
@@ -86,11 +110,6 @@ def latest(connection: Connection, tenant: str, uuid: str) -> Device | None:
     query = select(devices).where(of.tenant == tenant, of.uuid == uuid).order_by(of.enrolled_at.desc()).limit(1)
     row = connection.execute(query).one_or_none()
     return None if row is None else Device(**{name: getattr(row, name) for name in Device.__slots__})
-
-
-def _known(connection: Connection, tenant: str, uuid: str, enrolled_at: datetime) -> Device | None:
-    found = latest(connection, tenant, uuid)
-    return found if found is not None and found.enrolled_at == enrolled_at else None
 
 
 def is_metered(connection: Connection, tenant: str, cluster: str) -> bool:

@@ -218,7 +218,7 @@ class WindowBook:
         transaction: Transaction,
         batch: WindowBatch,
         fresh: Iterable[tuple[Window, str]],
-        kept_apart: Iterable[tuple[Window, str, str]],
+        kept_apart: Sequence[tuple[Window, str, str]],
         now: datetime,
     ) -> None:
         rows = [_row(self._tenant, batch, window, digest, now) for window, digest in fresh]
@@ -251,6 +251,22 @@ class WindowBook:
         ]
         if apart:
             transaction.connection.execute(insert(quarantine), apart)
+        self._tell_apart(transaction, batch, kept_apart, now)
+
+    def _tell_apart(
+        self, transaction: Transaction, batch: WindowBatch, kept_apart: Sequence[tuple[Window, str, str]], now: datetime
+    ) -> None:
+        """Write one entry that names the windows of the batch that were kept apart; each is told once."""
+        if not kept_apart:
+            return
+        first, digest, _ = kept_apart[0]
+        told = [
+            {"window_seq": window.window_seq, "content_hash": digest, "reason": reason}
+            for window, digest, reason in kept_apart
+        ]
+        body = {"cluster": batch.cluster, "node": batch.node, "incarnation": batch.incarnation, "windows": told}
+        fact_id = f"{batch.incarnation}/{first.window_seq}/{digest}"
+        transaction.log(EntryType.WINDOWS_QUARANTINED, fact_id, now, body)
 
     def _charge(
         self,

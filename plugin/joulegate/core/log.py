@@ -52,6 +52,7 @@ class EntryType(StrEnum):
     HOLD_CLOSED = "hold_closed"
     DEVICE = "device"
     WINDOWS = "windows"
+    WINDOWS_QUARANTINED = "windows_quarantined"
     ATTRIBUTED = "attributed"
     ESTIMATE = "estimate"
     ESTIMATE_REVERSED = "estimate_reversed"

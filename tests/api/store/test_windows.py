@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from joulegate.core.budgets import Limits
-from joulegate.core.errors import ConflictError, InvalidInputError
+from joulegate.core.errors import ConflictError, InvalidInputError, NotFoundError
+from joulegate.core.log import EntryType
 from joulegate.core.metering import Boundary, Method
 from joulegate.core.units import Money, Unit
 from joulegate_api.store import Device, Store, Window, WindowBatch
@@ -187,9 +188,33 @@ def test_a_device_is_enrolled_once_and_retired_once(store: Store) -> None:
     assert not store.devices.enroll(enrolled)
     with pytest.raises(ConflictError):
         store.devices.enroll(replace(enrolled, model="another"))
-    assert store.devices.retire("GPU-1", MORNING + QUARTER)
-    assert not store.devices.retire("GPU-1", MORNING + QUARTER)
+    with pytest.raises(NotFoundError):
+        store.devices.retire(("local", "node-2"), "GPU-1", MORNING + QUARTER)
+    assert store.devices.retire(("local", "node-1"), "GPU-1", MORNING + QUARTER)
+    assert not store.devices.retire(("local", "node-1"), "GPU-1", MORNING + QUARTER)
     assert store.devices.list() == (replace(enrolled, retired_at=MORNING + QUARTER),)
+
+
+def test_a_device_moves_to_another_node_once_the_first_has_not_reported_it_for_half_an_hour(store: Store) -> None:
+    here = Device("local", "node-1", "GPU-1", MODEL, None, MORNING)
+    store.devices.enroll(here)
+    store.windows.ingest(batch(window(0), window(1)))
+    for minutes in (1, 31):
+        with pytest.raises(ConflictError, match="is on node node-1"):
+            store.devices.enroll(replace(here, node="node-2", enrolled_at=MORNING + timedelta(minutes=minutes)))
+    assert store.devices.enroll(replace(here, node="node-2", enrolled_at=MORNING + timedelta(minutes=33)))
+
+
+def test_what_was_kept_apart_is_an_entry_of_the_log_once(store: Store) -> None:
+    store.windows.ingest(batch(window(0)))
+    for _ in range(2):
+        store.windows.ingest(batch(window(0, 901), window(1, -1), window(2)))
+    (body,) = store.log.bodies(EntryType.WINDOWS_QUARANTINED)
+    assert (body["node"], body["incarnation"]) == ("node-1", "node-1/log-1")
+    assert [(row["window_seq"], row["reason"]) for row in body["windows"]] == [
+        (0, "has the number of another window"),
+        (1, "has a negative amount"),
+    ]
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
