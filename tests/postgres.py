@@ -124,6 +124,18 @@ class PostgresServer:
             command,
         )
 
+    def dump(self, database: str) -> Path:
+        """A backup of a database in the server's folder, as `pg_dump` makes it."""
+        path = self.folder / f"{database}.dump"
+        self._run("pg_dump", "-h", str(self.folder), "-U", "postgres", "-Fc", "-f", str(path), database)
+        return path
+
+    def restore(self, database: str, backup: Path) -> None:
+        """Put a database back as it was when ``backup`` was made."""
+        self.sql(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
+        self.sql(f"CREATE DATABASE {database}")
+        self._run("pg_restore", "-h", str(self.folder), "-U", "postgres", "-d", database, "-e", str(backup))
+
     def release(self) -> None:
         """Stop, and give the slot back."""
         self.stop()

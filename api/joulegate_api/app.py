@@ -142,7 +142,8 @@ def _add_own_routes(app: FastAPI) -> None:
     @app.get("/metrics", tags=["service"])
     def metrics_text(parts: Parts) -> PlainTextResponse:
         """Counters of this replica; from the one that leads also every balance, the month's sums, holds and the log."""
-        return PlainTextResponse(parts.metrics.text(_ledger(parts)), media_type=metrics.CONTENT_TYPE)
+        text = parts.metrics.text(_ledger(parts), read_only=parts.keeper.read_only)
+        return PlainTextResponse(text, media_type=metrics.CONTENT_TYPE)
 
     @app.get("/openapi.json", include_in_schema=False)
     def openapi_json() -> JSONResponse:

@@ -123,7 +123,7 @@ def document_of(error: JoulegateError, path: str) -> JSONResponse:
         return internal(error, path)
     if isinstance(error, UnavailableError):
         log.error("unavailable", path=path, cause=str(error))
-        return problem(status, error.code, "a part that is needed cannot be had now; the log of the server says which")
+        return problem(status, error.code, error.told)
     faults = error.faults if isinstance(error, RefusedError) else ()
     if isinstance(error, InvalidInputError) and error.field:
         faults = (Fault(error.field, error.message),)

@@ -105,5 +105,6 @@ def _keeper(database: str | None) -> Iterator[LogKeeper]:
     store = Store.open(options.database_url, options.tenant)
     try:
         yield LogKeeper(options, store)
+        store.sequencer.stand_down()
     finally:
         store.close()

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from joulegate import signing
 from joulegate.core.checkpoints import Checkpoint, Note, read_note
-from joulegate.core.errors import UnavailableError
+from joulegate.core.errors import ReadOnlyError, UnavailableError
 from joulegate.core.log import EntryType
 from joulegate.core.periods import format_instant
 from joulegate.signing import SigningKey
@@ -125,7 +125,7 @@ class LogKeeper:
             if not keys:
                 raise UnavailableError(f"the log cannot be signed: there is no key at {self._key_path}")
             if self._store.log.frozen:
-                raise UnavailableError(f"the ledger is read-only: {self._store.log.frozen}")
+                raise ReadOnlyError(f"the ledger is read-only: {self._store.log.frozen}")
             try:
                 accepted = self.prove()
             except UnavailableError as error:
@@ -161,7 +161,7 @@ class LogKeeper:
             if self._begins_with(found):
                 continue
             if not self._is_accepted(note):
-                raise UnavailableError(
+                raise ReadOnlyError(
                     f"{anchor.name} knows a log of {found.size} leaves, and this database does not begin with it: "
                     "it was restored or changed; see `joulegate log recover --accept-loss`"
                 )
@@ -193,6 +193,11 @@ class LogKeeper:
             self.covering()
         return lost
 
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing may be written, because the log does not begin with what was published."""
+        return self._store.log.frozen is not None
+
     def state(self) -> LogState:
         """What the metrics say."""
         backlog, now = self._store.log.backlog()
@@ -201,7 +206,6 @@ class LogKeeper:
             lag_s=0.0 if backlog.oldest is None else max(0.0, (now - backlog.oldest) / timedelta(seconds=1)),
             checkpoint_age_s=None if newest is None else max(0.0, (now - newest.signed_at) / timedelta(seconds=1)),
             held=backlog.held,
-            read_only=self._store.log.frozen is not None,
         )
 
     def _anchor(self, made: Signed, *, although_smaller: bool = False) -> None:

@@ -45,7 +45,6 @@ class LogState:
     lag_s: float
     checkpoint_age_s: float | None
     held: int
-    read_only: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +84,14 @@ class Metrics:
         with self._lock:
             self._differences = differences
 
-    def text(self, ledger: LedgerState | None = None) -> str:
-        """Everything that this replica counted, and the gauges of the whole ledger where it leads."""
+    def text(self, ledger: LedgerState | None = None, *, read_only: bool = False) -> str:
+        """Everything that this replica counted and is, and the gauges of the whole ledger where it leads."""
         with self._lock:
             decisions, buckets, total_s = Counter(self._decisions), Counter(self._buckets), self._total_s
             runs, differences = Counter(self._runs), self._differences
         lines = [
             *_family("joulegate_build_info", "gauge", [("", {"version": joulegate.__version__}, 1)]),
+            *_family("joulegate_log_read_only", "gauge", [("", {}, int(read_only))]),
             *_family(
                 "joulegate_admission_decisions_total",
                 "counter",
@@ -137,7 +137,6 @@ def _log(state: LogState) -> Iterator[str]:
     gauges: list[tuple[str, float]] = [
         ("joulegate_log_sequencer_lag_seconds", state.lag_s),
         ("joulegate_log_held_entries", state.held),
-        ("joulegate_log_read_only", int(state.read_only)),
     ]
     if state.checkpoint_age_s is not None:
         gauges.append(("joulegate_log_checkpoint_age_seconds", state.checkpoint_age_s))

@@ -7,7 +7,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -140,6 +140,8 @@ def _run(app: FastAPI, listener: socket.socket) -> None:
     work = (*timers.jobs(parts.settings, parts.store, parts.metrics), *parts.keeper.jobs())
     with timers.running(work, parts.metrics), listening(parts, listen):
         uvicorn.Server(config).run(sockets=[listener])
+    with suppress(UnavailableError):  # without the database another takes over in a few seconds all the same
+        parts.store.sequencer.stand_down()
 
 
 def _ended(_number: int, _frame: object) -> None:

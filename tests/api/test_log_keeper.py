@@ -105,7 +105,7 @@ def test_a_database_that_was_put_back_is_found_on_start_and_refused_until_the_lo
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     with restarted(sqlite_url, tmp_path) as (store, keeper):
-        assert keeper.state().read_only
+        assert keeper.read_only
         with pytest.raises(UnavailableError, match=r"read-only.*restored or changed"):
             change(store, "after")
         with pytest.raises(UnavailableError, match="read-only"):
@@ -122,7 +122,7 @@ def test_a_database_that_was_put_back_is_found_on_start_and_refused_until_the_lo
         (told,) = store.log.bodies(EntryType.RECOVERY)
         assert told["lost_checkpoint"] == published.note
     with restarted(sqlite_url, tmp_path) as (store, keeper):
-        assert not keeper.state().read_only
+        assert not keeper.read_only
         assert keeper.recover("alice") == 0
 
 
@@ -136,4 +136,4 @@ def test_another_history_of_the_same_length_is_refused(store: Store, tmp_path: P
     change(store, "b")
     with pytest.raises(UnavailableError, match="does not begin with it"):
         keeper.sign()
-    assert keeper.state().read_only
+    assert keeper.read_only

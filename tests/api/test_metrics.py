@@ -41,7 +41,7 @@ def ledger(balances: Sequence[tuple[str, Sequence[Balance]]] = ()) -> LedgerStat
         unpriced_quarters=3,
         holds={HoldState.CONFIRMED: 2, HoldState.EXPIRED: 0},
     )
-    return LedgerState(balances, overview, LogState(0.5, 12.0, 0, read_only=False))
+    return LedgerState(balances, overview, LogState(0.5, 12.0, 0))
 
 
 def test_decisions_and_their_times_are_counted() -> None:
@@ -113,6 +113,6 @@ def test_the_ledger_is_told_of_by_the_replica_that_leads(service: Service, datab
     text = service.get("/metrics").text
     assert "joulegate_holds" not in text
     assert "joulegate_build_info" in text
-    service.store.sequencer.take()
-    assert "joulegate_holds" in service.get("/metrics").text
+    other.sequencer.stand_down()
     other.close()
+    assert "joulegate_holds" in service.get("/metrics").text, "nobody leads"

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, insert
 
-from joulegate.core.errors import UnavailableError
+from joulegate.core.errors import ReadOnlyError
 from joulegate.core.log import Entry, EntryType, envelope
 from joulegate.core.merkle import leaf_hash
 from joulegate.core.periods import format_instant
@@ -88,7 +88,7 @@ class Writer:
     def transaction(self, *, although_frozen: bool = False) -> Iterator[Transaction]:
         """A transaction that keeps its rows and its entries together."""
         if self.frozen is not None and not although_frozen:
-            raise UnavailableError(f"the ledger is read-only: {self.frozen}")
+            raise ReadOnlyError(f"the ledger is read-only: {self.frozen}")
         chain = self._borrow()
         ahead = Chain(chain.writer_id, chain.epoch, chain.seq, chain.previous)
         try:

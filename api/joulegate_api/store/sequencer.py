@@ -96,6 +96,13 @@ class Sequencer:
         with self._database.write() as connection:
             self._holds(connection, self._lock(connection), take_over=True)
 
+    def stand_down(self) -> None:
+        """Leave the epoch to whoever comes next, where this process holds it: it ends, and none has to wait for it."""
+        with self._database.write() as connection:
+            if self._lock(connection).holder == self._name:
+                mine = log_heads.c.tenant == self._tenant
+                connection.execute(update(log_heads).where(mine).values(holder=""))
+
     def leads(self) -> bool:
         """Whether this process holds the epoch, or nobody does: one replica alone speaks for the whole ledger."""
         of = log_heads.c

@@ -44,6 +44,20 @@ class NotPermittedError(JoulegateError):
 
 
 class UnavailableError(JoulegateError):
-    """A part that is needed (database, device, address) cannot be had now."""
+    """A part that is needed (database, device, address) cannot be had now.
+
+    The message may name addresses and folders of the server; ``told`` is what its clients are told.
+    """
 
     code = "unavailable"
+    told = "a part that is needed cannot be had now; the log of the server says which"
+
+
+class ReadOnlyError(UnavailableError):
+    """The ledger takes nothing: its database was restored from a backup, or changed, since it was published."""
+
+    code = "read_only"
+    told = (
+        "the ledger is read-only: its database does not begin with what was published of it; "
+        "whoever runs it finds the cause in the log of the server, and `joulegate log recover --accept-loss`"
+    )
