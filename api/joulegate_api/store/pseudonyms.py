@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Column, Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from joulegate.core.log import EntryType
+from joulegate_api.store.change_tables import changes
 from joulegate_api.store.log_tables import disclosures, pseudonyms
+from joulegate_api.store.tables import budget_revisions, exceptions, holds, records
 
 PERSONS: Final = frozenset({"principal", "requested_by", "approved_by", "decided_by"})
 """Fields that name somebody, in the body of any entry or in its ``why``."""
@@ -30,6 +32,20 @@ TEXTS: Final[Mapping[EntryType, frozenset[str]]] = {
     EntryType.CHANGE_REJECTED: frozenset({"note"}),
 }
 """Fields that people write freely, by the kind of entry; elsewhere a reason is a word of a closed list."""
+
+_NAMING: Final[tuple[Column[str], ...]] = (
+    budget_revisions.c.principal,
+    records.c.principal,
+    holds.c.subject,
+    exceptions.c.requested_by,
+    exceptions.c.approved_by,
+    changes.c.requested_by,
+    changes.c.decided_by,
+)
+"""Columns that name somebody in clear."""
+
+_QUOTING: Final[tuple[Column[str], ...]] = (exceptions.c.reason, exceptions.c.ticket, changes.c.reason)
+"""Columns that quote somebody."""
 
 _SALT_BYTES: Final = 32
 _NAME_BYTES: Final = 8
@@ -71,11 +87,28 @@ def commitment_of(salt: str, text: str) -> str:
 
 
 def forget(connection: Connection, tenant: str, name: str) -> int:
-    """Erase who is meant by a person's pseudonym, or what by a commitment; how many rows went."""
+    """Erase who is meant by a person's pseudonym, or what by a commitment; how many rows changed.
+
+    The other tables hold from then on what the log holds: the pseudonym, or the commitment.
+    """
     who, what = pseudonyms.c, disclosures.c
-    persons = delete(pseudonyms).where(who.tenant == tenant, (who.principal == name) | (who.pseudonym == name))
-    texts = delete(disclosures).where(what.tenant == tenant, what.commitment == name)
-    return int(connection.execute(persons).rowcount) + int(connection.execute(texts).rowcount)
+    person = select(who.pseudonym, who.principal).where(
+        who.tenant == tenant, (who.principal == name) | (who.pseudonym == name)
+    )
+    told = select(what.commitment, what.text).where(what.tenant == tenant, what.commitment == name)
+    done = 0
+    for query, columns in ((person, _NAMING), (told, _QUOTING)):
+        for veil, clear in connection.execute(query).all():
+            for column in columns:
+                table = column.table
+                found = update(table).where(table.c.tenant == tenant, column == clear).values({column: veil})
+                done += connection.execute(found).rowcount
+    for erased in (
+        delete(pseudonyms).where(who.tenant == tenant, (who.principal == name) | (who.pseudonym == name)),
+        delete(disclosures).where(what.tenant == tenant, what.commitment == name),
+    ):
+        done += connection.execute(erased).rowcount
+    return done
 
 
 def _committed(connection: Connection, tenant: str, text: str) -> str:

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from joulegate.core.log import EntryType
 from joulegate_api.store import Amounts, BudgetException, ReasonCode, Store
+from joulegate_api.store.columns import metadata
 from joulegate_api.store.log_tables import disclosures, pseudonyms
 from joulegate_api.store.pseudonyms import commitment_of, veiled
 from joulegate_api.store.tables import entries
@@ -51,11 +52,18 @@ def test_what_is_meant_is_kept_beside_the_log_until_it_is_erased(store: Store) -
     told = texts[asked["reason"]]
     assert (told.text, commitment_of(told.salt, told.text)) == (TEXT, asked["reason"])
     before = sorted(data_of(store))
-    assert store.log.forget(OTHER) == store.log.forget(asked["reason"]) == 1
+    assert store.log.forget(OTHER) == 3, "the pseudonym, the record's sender, who asked"
+    assert store.log.forget(asked["reason"]) == 2
+    assert store.log.forget(OTHER) == store.log.forget(asked["reason"]) == 0
     assert sorted(data_of(store)) == before
     with store._database.read() as connection:
-        assert OTHER not in connection.execute(select(pseudonyms.c.principal)).scalars().all()
-        assert TEXT not in connection.execute(select(disclosures.c.text)).scalars().all()
+        for table in metadata.sorted_tables:
+            if table is not entries:
+                whole = repr(connection.execute(select(table)).all())
+                assert OTHER not in whole, table.name
+                assert TEXT not in whole, table.name
+    (kept,) = store.exceptions.list()
+    assert (kept.requested_by, kept.reason) == (named[OTHER], asked["reason"])
 
 
 def test_one_person_has_one_pseudonym_and_one_text_many_commitments(store: Store) -> None:
