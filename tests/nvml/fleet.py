@@ -69,6 +69,8 @@ class Gpu:
     """MIG devices of one slice each, GPU instances 1 and on; with a use of their own, see ``busy``."""
     busy: Sequence[float] = ()
     """Percent of the time that each part is used; 0 where not said."""
+    gpm: bool = False
+    """Whether the board tells it, as Hopper does."""
     latency_us: int = 40
     processes: Sequence[Process] = ()
 
@@ -82,6 +84,7 @@ class Gpu:
             *([f"square {self.square[0]} {self.square[1]}"] if self.square else []),
             *(f"process {p.pid} {p.memory} {p.percent}" for p in self.processes),
             *([f"parts {self.parts}"] if self.parts else []),
+            *(["gpm 1"] if self.gpm else []),
             *(f"busy {at} {percent}" for at, percent in enumerate(self.busy)),
         ]
 

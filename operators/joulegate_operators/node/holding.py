@@ -1,4 +1,4 @@
-"""Asks, every few seconds, who holds the node's GPUs; and samples use where several do."""
+"""Asks, every few seconds, who holds the node's GPUs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from joulegate_operators.node.claims import NoClaims
 from joulegate_operators.node.pod_resources import PodResources
 from joulegate_operators.node.pods import NodePods
 from joulegate_operators.node.settings import Settings
-from joulegate_operators.node.use import Sampled, UseSampler
-from joulegate_operators.node.windows import Chain
 
 _LAYOUT_NS: Final = 60 * NS_PER_SECOND
 """How often it is looked up which ids there are and how GPUs are cut, as long as every id is known."""
@@ -44,8 +42,7 @@ class Holding:
         self._layout = Layout(reader.devices())
         self._allocatable: Mapping[str, tuple[str, ...]] = {}
         self._looked_ns: int | None = None
-        self._sharing = _sharing_of(reader)
-        self._sampler = UseSampler(self._sharing, settings.proc) if self._sharing else None
+        self._sharing = sharing_of(reader)
         self.claims: Claims = NoClaims()
         self.error: str | None = "the kubelet was not asked yet"
         self.unknown_pods = self.unknown_ids = 0
@@ -68,17 +65,9 @@ class Holding:
             found, self._found = self._found, None
         return found
 
-    def use(self, chains: Mapping[str, Chain]) -> Mapping[str, Sampled | None]:
-        """A sample of use for every device that several may hold."""
-        if self._sampler is None:
-            return {}
-        containers = self._pods.snapshot().containers
-        samples = {}
-        for uuid, chain in chains.items():
-            holds = chain.stretches[-1].holds if chain.stretches else None
-            if holds is not None and holds.capacity > 1:
-                samples[uuid] = self._sampler.sample(chain.device, holds, containers)
-        return samples
+    def known(self, uuid: str) -> tuple[Parts | None, Mapping[str, tuple[str, str]]]:
+        """How a device is cut, None where it is whole; pod uid and name of every container of the node by its id."""
+        return self._layout.cuts.get(uuid), self._pods.snapshot().containers
 
     def _run(self) -> None:
         self._pods.informer.synced.wait(5.0)
@@ -122,6 +111,6 @@ class Holding:
         self._allocatable = self._kubelet.allocatable()
 
 
-def _sharing_of(reader: GpuReader) -> SharingReader | None:
+def sharing_of(reader: GpuReader) -> SharingReader | None:
     """The reader, where it tells of sharing too (a recording does not)."""
     return reader if isinstance(reader, SharingReader) else None

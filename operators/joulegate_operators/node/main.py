@@ -22,7 +22,7 @@ from joulegate_operators.kube import KubeError, connect, listed
 from joulegate_operators.node.claims import NoClaims, NodeClaims, served_version
 from joulegate_operators.node.figures import Figures
 from joulegate_operators.node.frames import Reach, passing
-from joulegate_operators.node.holding import Holding
+from joulegate_operators.node.holding import Holding, sharing_of
 from joulegate_operators.node.inventory import Inventory
 from joulegate_operators.node.meter import NodeMeter, Sample
 from joulegate_operators.node.pod_resources import PodResources
@@ -32,6 +32,7 @@ from joulegate_operators.node.settings import Settings
 from joulegate_operators.node.shipping import Shipper
 from joulegate_operators.node.status import StatusServer
 from joulegate_operators.node.tape import Tape
+from joulegate_operators.node.use import UseSampler, UseWatch
 from joulegate_operators.node.wal import WindowLog
 
 DRAIN_S: Final = 10.0
@@ -65,12 +66,21 @@ class NodeProcess:
         self.pods = NodePods(api, settings.node)
         self._api = api
         self.holding = Holding(PodResources(settings.kubelet), self.pods, reader, settings, self._clock)
+        self.use = self._use_watch()
         self.shipper = Shipper(partial(Client.from_home, settings.environment), self.log, self._clock, reach=reach)
         self.inventory = Inventory(settings.cluster, settings.node, settings.folder, self.shipper)
         self.figures = Figures(self.meter, self.sampler, self.shipper, self.holding, self.log, self._clock)
         self.status = StatusServer(
             settings.host, settings.port, self.figures.text, self.figures.alive, self.figures.ready
         )
+
+    def _use_watch(self) -> UseWatch | None:
+        """None where the reader, a recording say, does not tell who uses a GPU."""
+        sharing = sharing_of(self._reader)
+        if sharing is None:
+            return None
+        sampler = UseSampler(sharing, self._settings.proc)
+        return UseWatch(sampler, self.meter.chains, self.holding.known, self._settings.interval_ns / NS_PER_SECOND)
 
     def run(self) -> None:
         """Measure until :meth:`stop`; then close what goes on and send it."""
@@ -79,6 +89,8 @@ class NodeProcess:
         self._look()
         self.shipper.start()
         self.holding.start()
+        if self.use is not None:
+            self.use.start()
         now_ns = next_ns = looked_ns = self._clock.boottime_ns()
         while not self._stop.wait(max(0, next_ns - now_ns) / NS_PER_SECOND):
             self._tick()
@@ -102,7 +114,7 @@ class NodeProcess:
             now=self._clock.now(),
             readings=self.sampler.take(),
             holds=found.holds if found else None,
-            use=self.holding.use(self.meter.chains),
+            use=self.use.take() if self.use is not None else {},
             began=pods.began if pods else {},
             finished=pods.finished if pods else {},
         )
@@ -141,6 +153,8 @@ class NodeProcess:
     def _end(self) -> None:
         self.sampler.stop()
         self.holding.stop()
+        if self.use is not None:
+            self.use.stop()
         self._tick()
         self.meter.finish(self._clock.now())
         self.shipper.stop(DRAIN_S)

@@ -19,6 +19,7 @@ from joulegate.core.errors import UnavailableError
 from joulegate.core.metering import NVML
 from joulegate.core.sensors import sensor_of_model
 from joulegate.gpu import Device
+from joulegate.gpu.gpm import PartUse
 from joulegate.gpu.sharing import Part, Parts
 
 _ENERGY: Final = 83
@@ -59,6 +60,7 @@ class NvmlReader:
         self._nvml: Any = pynvml
         self._lock = threading.Lock()
         self._handles: dict[str, Any] = {}
+        self._part_use = PartUse(pynvml)
         self._open = self._closed = False
         self._looked_ns = 0
         try:
@@ -150,6 +152,10 @@ class NvmlReader:
         newest = max((int(sample.timeStamp) for sample in samples), default=since_us)
         return {int(sample.pid): int(sample.smUtil) for sample in samples if sample.timeStamp > since_us}, newest
 
+    def part_use(self, device: Device, parts: Parts) -> Mapping[str, int] | None:
+        """Use of each MIG device since the last question; None where the driver does not tell."""
+        return self._part_use.since_last(self._handle(device.uuid), parts)
+
     def _values(self, uuid: str) -> list[int | None]:
         try:
             values = self._nvml.nvmlDeviceGetFieldValues(self._handle(uuid), list(_FIELDS))
@@ -181,6 +187,7 @@ class NvmlReader:
     def _shut(self) -> None:
         if self._open:
             self._open = False
+            self._part_use.forget()
             try:
                 self._nvml.nvmlShutdown()
             except self._nvml.NVMLError:

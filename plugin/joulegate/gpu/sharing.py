@@ -38,3 +38,9 @@ class SharingReader(Protocol):
 
         Process ids are the host's. None where the driver does not tell (MIG, old boards).
         """
+
+    def part_use(self, device: Device, parts: Parts) -> Mapping[str, int] | None:
+        """Use of each MIG device since the last question, by UUID: percent x slices x milliseconds.
+
+        None where the driver does not tell of every one: boards before Hopper, or the first question.
+        """

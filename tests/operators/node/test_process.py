@@ -189,6 +189,38 @@ def test_two_pods_that_share_a_gpu_get_shares_by_use_that_sum_to_it(node: Node) 
     assert "equal_split" not in a["flags"]
 
 
+def cut_in_two(node: Node, *, gpm: bool) -> tuple[Any, Any]:
+    """Two pods on MIG devices of one slice, of which one works three times as much; their last windows."""
+    node.fleet = Fleet([replace(node.fleet.gpus[0], mig=True, parts=3, busy=(90.0, 30.0, 0.0), gpm=gpm)])
+    for part, uid in enumerate(("uid-a", "uid-b")):
+        node.hold(uid, f"pod-{part}", "nvidia.com/mig-1g.10gb", f"MIG-{0:08}-{part:04}-0000-0000-000000000000")
+    node.start(JOULEGATE_METER_INTERVAL_MS="100")
+    node.await_asked(30)
+    node.stop()
+    check_windows_meet(node.api)
+    a, b = (max(node.of_pod(uid), key=energy_of_row) for uid in ("uid-a", "uid-b"))
+    assert a["start"] == b["start"]
+    return a, b
+
+
+def energy_of_row(row: Any) -> int:
+    return energy([row])
+
+
+def test_two_pods_on_mig_devices_get_active_energy_by_the_use_of_each_where_the_board_tells_it(node: Node) -> None:
+    a, b = cut_in_two(node, gpm=True)
+    assert int(a["active_mj"]) == pytest.approx(3 * int(b["active_mj"]), rel=0.05)
+    assert abs(int(a["allocated_gpu_ns"]) - int(b["allocated_gpu_ns"])) <= 1
+    assert "equal_split" not in a["flags"]
+
+
+def test_two_pods_on_mig_devices_of_a_board_that_does_not_tell_get_equal_parts_and_a_flag(node: Node) -> None:
+    a, b = cut_in_two(node, gpm=False)
+    assert abs(int(a["active_mj"]) - int(b["active_mj"])) <= 1
+    assert "equal_split" in a["flags"]
+    assert "equal_split" in b["flags"]
+
+
 def test_f1_a_meter_that_is_killed_and_started_again_loses_no_energy(node: Node) -> None:
     node.hold("uid-a", "train-0", "nvidia.com/gpu", GPUS[0])
     node.start()
