@@ -21,8 +21,9 @@ from joulegate.core.records import EfficiencyRecord, Kind, Opinion, RunOutcome, 
 from joulegate.core.sensors import Calibration, parse_calibrations
 from joulegate.core.units import NS_PER_SECOND, Energy
 from joulegate.facts import Facts, QualityFact, WorkFact
-from joulegate.gpu import Device, GpuReader, open_reader, visible
+from joulegate.gpu import Device, GpuReader, open_reader
 from joulegate.gpu.replay import ReplayReader
+from joulegate.gpu.selection import VISIBLE, parts_by, visible
 from joulegate.home import home, read_private
 from joulegate.host import HostEnergy, HostReader, open_host
 from joulegate.meter import Meter
@@ -79,9 +80,9 @@ class Recording:
         )
         devices = reader.devices()
         if reader.source == Source.NVML:  # the recorded board is none of this machine's
-            devices = visible(devices, environment.get("CUDA_VISIBLE_DEVICES"))
+            devices = visible(devices, environment, parts_by(reader))
         if not devices:
-            raise UnavailableError("CUDA_VISIBLE_DEVICES leaves no GPU that can be read")
+            raise UnavailableError(f"{VISIBLE} leaves no GPU that can be read")
         self._meter = Meter(reader, devices=self._calibrated(devices, environment))
 
     def _calibrated(self, devices: Sequence[Device], environment: Mapping[str, str]) -> Sequence[Device]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -15,7 +14,7 @@ from joulegate.clock import Instant, SystemClock, boottime_ns
 from joulegate.core.curve import Reading
 from joulegate.core.metering import NVML, Method
 from joulegate.core.sensors import SENSORS
-from joulegate.gpu import Device, visible
+from joulegate.gpu import Device
 from joulegate.gpu.replay import ReplayReader
 from joulegate.meter import Meter
 
@@ -177,28 +176,3 @@ def test_a_replay_is_measured_like_a_board_and_says_replayed() -> None:
     assert found.flags == ("replayed",)
     assert found.energy_mj is not None
     assert 20_000 < found.energy_mj < 180_000
-
-
-def numbered(count: int) -> Iterator[Device]:
-    for at in range(count):
-        yield Device(f"GPU-{at}{at}{at}", "board", at, None, SENSORS["turing"])
-
-
-@pytest.mark.parametrize(
-    ("selection", "indices"),
-    [
-        (None, [0, 1, 2]),
-        ("", []),
-        ("1", [1]),
-        ("2,0", [2, 0]),
-        ("GPU-111", [1]),
-        ("GPU-1, GPU-0", [1, 0]),
-        ("0,7,1", [0]),
-        ("-1", []),
-        ("0,0", [0]),
-        ("GPU-", []),
-        ("NoDevFiles", []),
-    ],
-)
-def test_cuda_visible_devices_chooses_as_cuda_does(selection: str | None, indices: list[int]) -> None:
-    assert [device.index for device in visible(tuple(numbered(3)), selection)] == indices

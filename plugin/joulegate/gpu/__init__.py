@@ -16,7 +16,7 @@ from joulegate.core.errors import UnavailableError
 from joulegate.core.metering import Methods
 from joulegate.core.sensors import Calibration, Sensor
 
-__all__ = ["Device", "GpuReader", "open_reader", "visible"]
+__all__ = ["Device", "GpuReader", "open_reader"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,28 +34,6 @@ class Device:
     sensor: Sensor
     flags: tuple[str, ...] = ()
     calibration: Calibration | None = None
-
-
-def visible(devices: tuple[Device, ...], selection: str | None) -> tuple[Device, ...]:
-    """The devices that CUDA_VISIBLE_DEVICES lets a process use; all where it is not set.
-
-    ``selection`` holds indices or UUIDs (or their beginnings) with commas between;
-    as in CUDA, the first that names no device ends the list.
-    """
-    if selection is None:
-        return devices
-    chosen: list[Device] = []
-    for word in (part.strip() for part in selection.split(",")):
-        fitting = [
-            device
-            for device in devices
-            if (word.isdigit() and device.index == int(word))
-            or (word.startswith("GPU-") and device.uuid.startswith(word))
-        ]
-        if len(fitting) != 1:
-            break
-        chosen += [device for device in fitting if device not in chosen]
-    return tuple(chosen)
 
 
 class GpuReader(Protocol):
