@@ -64,6 +64,10 @@ class Pods(Protocol):
 class Claims(Protocol):
     """What claims point to (dynamic resource allocation)."""
 
+    @property
+    def missing(self) -> str | None:
+        """Why it is not known yet what claims point to; None where it is."""
+
     def place(self, claimed: Claimed) -> Place | None:
         """The device; None where no ResourceSlice has it."""
 
@@ -121,6 +125,15 @@ def holds_of(
     return Found(holds, tuple(sorted(unknown_pods)), tuple(sorted(unknown_ids)))
 
 
+def has_gpu_claim(container: Container) -> bool:
+    """Whether a claim of this container is for a GPU."""
+    return any(_is_gpu(claimed) for claimed in container.claimed)
+
+
+def _is_gpu(claimed: Claimed) -> bool:
+    return "gpu" in claimed.driver
+
+
 def _places(container: Container, layout: Layout, claims: Claims) -> Iterator[tuple[str, Place | None, bool]]:
     for ids in container.ids.values():
         for text in ids:
@@ -128,7 +141,7 @@ def _places(container: Container, layout: Layout, claims: Claims) -> Iterator[tu
             if parsed is not None:  # other plugins' devices are none of ours
                 yield text, layout.place(parsed), False
     for claimed in container.claimed:
-        if "gpu" in claimed.driver and not claims.only_watches(claimed):
+        if _is_gpu(claimed) and not claims.only_watches(claimed):
             yield f"{claimed.driver}/{claimed.pool}/{claimed.device}", claims.place(claimed), True
 
 

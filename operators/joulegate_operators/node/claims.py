@@ -1,7 +1,7 @@
 """Dynamic resource allocation: which GPU a claimed device is.
 
 ResourceSlices say it, in ``resource.k8s.io/v1`` with the attributes on the device
-itself, and in the beta versions before under ``basic``. The newest version that
+itself as in v1beta2, and in v1beta1 under ``basic``. The newest version that
 the cluster serves is used.
 """
 
@@ -77,6 +77,13 @@ class NodeClaims:
         )
         self._watching: dict[Claimed, bool] = {}
 
+    @property
+    def missing(self) -> str | None:
+        """Why the first list has not come; None where it has."""
+        if self.informer.synced.is_set():
+            return None
+        return self.informer.error or "the ResourceSlices of this node are not known yet"
+
     def place(self, claimed: Claimed) -> Place | None:
         """Where the device is, by the newest generation of its pool."""
         fitting = [
@@ -116,7 +123,11 @@ def _has_admin_access(claim: Json, claimed: Claimed) -> bool:
 
 
 class NoClaims:
-    """A cluster without dynamic resource allocation."""
+    """A cluster without dynamic resource allocation, or of which that is not known yet."""
+
+    def __init__(self, missing: str | None = None) -> None:
+        """``missing`` is why it is not known."""
+        self.missing = missing
 
     def place(self, claimed: Claimed) -> Place | None:  # noqa: ARG002 -- the protocol
         """Nowhere."""

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from joulegate.clock import Clock
-from joulegate.core.errors import JoulegateError
+from joulegate.core.errors import JoulegateError, UnavailableError
 from joulegate.core.units import NS_PER_SECOND
 from joulegate.gpu import GpuReader
 from joulegate.gpu.sharing import Parts, SharingReader
-from joulegate_operators.node.allocation import Claims, Found, Layout, holds_of
+from joulegate_operators.node.allocation import Claims, Found, Layout, has_gpu_claim, holds_of
 from joulegate_operators.node.claims import NoClaims
 from joulegate_operators.node.pod_resources import PodResources
 from joulegate_operators.node.pods import NodePods
@@ -43,7 +43,7 @@ class Holding:
         self._allocatable: Mapping[str, tuple[str, ...]] = {}
         self._looked_ns: int | None = None
         self._sharing = sharing_of(reader)
-        self.claims: Claims = NoClaims()
+        self.claims: Claims = NoClaims("the versions of ResourceSlice that the cluster serves are not known yet")
         self.error: str | None = "the kubelet was not asked yet"
         self.unknown_pods = self.unknown_ids = 0
         self.answered = time.monotonic()
@@ -82,6 +82,8 @@ class Holding:
             return
         try:
             containers = self._kubelet.containers()
+            if self.claims.missing and any(has_gpu_claim(container) for container in containers):
+                raise UnavailableError(self.claims.missing)  # else a claimed GPU would seem to be nobody's
             self._look()
             found = holds_of(containers, self._allocatable, self._layout, self._pods.snapshot(), self.claims)
         except JoulegateError as error:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from types import FrameType
@@ -28,7 +30,7 @@ from joulegate_operators.node.meter import NodeMeter, Sample
 from joulegate_operators.node.pod_resources import PodResources
 from joulegate_operators.node.pods import NodePods
 from joulegate_operators.node.sampling import Sampler
-from joulegate_operators.node.settings import Settings
+from joulegate_operators.node.settings import SHARED, VARIABLES, Settings
 from joulegate_operators.node.shipping import Shipper
 from joulegate_operators.node.status import StatusServer
 from joulegate_operators.node.tape import Tape
@@ -37,6 +39,9 @@ from joulegate_operators.node.wal import WindowLog
 
 DRAIN_S: Final = 10.0
 """How long the end waits for the API; what it does not take is sent after the next start."""
+
+_CLAIMS_S: Final = 300.0
+"""How often a cluster without ResourceSlices is asked again: an upgrade may bring them."""
 
 _LOOK_NS: Final = 60 * NS_PER_SECOND
 """How often the node's devices are listed."""
@@ -135,19 +140,20 @@ class NodeProcess:
             self.log.tidy(self._clock.now().utc)
 
     def _use_claims(self) -> None:
-        """Find out whether the cluster has ResourceSlices; asked again until it answers."""
+        """Find out which ResourceSlices the cluster serves; asked again until there are some."""
         while not self._stop.is_set():
             try:
                 version = served_version(self._api)
             except KubeError:
                 self._stop.wait(10.0)
                 continue
-            if version is not None:
-                claims = NodeClaims(self._api, self._settings.node, version)
-                claims.informer.start()
-                self.holding.claims = claims
-            else:
+            if version is None:
                 self.holding.claims = NoClaims()
+                self._stop.wait(_CLAIMS_S)
+                continue
+            claims = NodeClaims(self._api, self._settings.node, version)
+            claims.informer.start()
+            self.holding.claims = claims
             return
 
     def _end(self) -> None:
@@ -172,11 +178,25 @@ def _node_uid(api: kubernetes_client.ApiClient, node: str) -> str:
         return node
 
 
-def main() -> int:
-    """Run until SIGTERM or SIGINT; 0 after an orderly end, 1 where it cannot start.
+def _parser() -> argparse.ArgumentParser:
+    """All settings are variables of the environment; the command line has nothing but its help."""
+    rows = [*SHARED, *VARIABLES]
+    width = max(len(name) for name, _, _ in rows)
+    lines = [f"  {name:{width}}  {text}{f' [{default}]' if default else ''}" for name, default, text in rows]
+    return argparse.ArgumentParser(
+        prog="python -m joulegate_operators.node.main",
+        description="Measure which pod draws which joule from the GPUs of this node, until SIGTERM or SIGINT.",
+        epilog="\n".join(["variables:", *lines, "", "SIGHUP sends windows again that the API refused."]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM or SIGINT; 0 after an orderly end, 1 where it cannot start, 2 for a wrong argument.
 
     SIGHUP sends windows again that the API refused.
     """
+    _parser().parse_args(arguments)
     try:
         settings = Settings.from_environment(os.environ)
         process = NodeProcess(settings, open_reader(settings.replay, settings.node))

@@ -16,8 +16,8 @@ import grpc
 
 from joulegate.core.errors import UnavailableError
 from joulegate_operators.node import pod_resources_messages as messages
+from joulegate_operators.node.settings import SOCKET
 
-SOCKET: Final = Path("/var/lib/kubelet/pod-resources/kubelet.sock")
 TIMEOUT_S: Final = 10.0
 
 _LONGEST: Final = 64 << 20

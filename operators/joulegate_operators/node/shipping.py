@@ -47,6 +47,7 @@ class Shipper:
         self._lock = threading.Lock()
         self._enrolments: list[EnrolmentBody] = []
         self._failures = 0
+        self._said: str | None = None
         self.error: str | None = None
         """Why the last round failed, None after one that did not."""
         self.quarantined = 0
@@ -102,10 +103,21 @@ class Shipper:
         except (JoulegateError, OSError) as error:
             self.error = str(error)
             self._failures += 1
+            self._tell()
             return False
         self.error = None
         self._failures = 0
+        self._tell()
         return True
+
+    def _tell(self) -> None:
+        """Say once why windows wait, from the second failure on, and once that they do no longer."""
+        if self.error is not None and self._failures > 1 and self.error != self._said:
+            say("windows wait", reason=self.error)
+            self._said = self.error
+        elif self.error is None and self._said is not None:
+            say("windows are sent again")
+            self._said = None
 
     def _send_enrolments(self, client: Client) -> None:
         while self._enrolments:

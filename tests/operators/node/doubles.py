@@ -122,6 +122,8 @@ class Cluster:
     selectors: list[str] = field(default_factory=list)
     compacted: int = 0
     closed: bool = False
+    slices_away: bool = False
+    """Whether nothing about ResourceSlices is answered."""
 
     def put(self, pod: Any) -> None:
         uid = pod["metadata"]["uid"]
@@ -162,6 +164,8 @@ class _ClusterAnswering(_Answering):
             )
         elif parts.path.startswith("/api/v1/nodes/"):
             self.say(200, {"metadata": {"uid": self.cluster.node_uid}})
+        elif "/resourceslices" in parts.path and self.cluster.slices_away:
+            self.say(503, {"kind": "Status", "code": 503, "message": "unavailable"})
         elif parts.path == f"/apis/resource.k8s.io/{self.cluster.resource_version}/resourceslices":
             if query.get("watch"):
                 self.idle()

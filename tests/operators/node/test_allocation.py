@@ -33,6 +33,7 @@ CUT = Layout(WHOLE.devices, {GPU: Parts(7, (Part(MIG_3, 1, 3), Part(MIG_1, 5, 1)
 @dataclass
 class Claims:
     places: Mapping[str, Place] = field(default_factory=dict)
+    missing: str | None = None
     watching: frozenset[str] = frozenset()
 
     def place(self, claimed: Claimed) -> Place | None:
@@ -136,7 +137,7 @@ def test_a_claimed_mig_device_is_held_by_its_slices() -> None:
 
 def test_a_claim_with_administrative_access_holds_nothing() -> None:
     claimed = (Claimed("vision/monitor", "gpu.nvidia.com", "node-1", "gpu-0"),)
-    claims = Claims({"gpu-0": Place(GPU)}, frozenset({"vision/monitor"}))
+    claims = Claims({"gpu-0": Place(GPU)}, watching=frozenset({"vision/monitor"}))
     assert units(found(container("a", claimed=claimed), claims=claims))[2] == {}
 
 
@@ -160,7 +161,7 @@ def test_a_device_of_another_plugin_is_none_of_ours() -> None:
     assert (result.unknown_ids, units(result)[2]) == ((), {})
 
 
-@pytest.mark.parametrize("version", ["v1", "v1beta1"])
+@pytest.mark.parametrize("version", ["v1", "v1beta2", "v1beta1"])
 def test_resource_slices_of_every_version_name_gpus_and_mig_devices(version: str) -> None:
     attributes = {"uuid": {"string": GPU}, "type": {"string": "gpu"}}
     mig = {
@@ -171,7 +172,8 @@ def test_resource_slices_of_every_version_name_gpus_and_mig_devices(version: str
     }
     rows = [("gpu-0", attributes), ("gpu-0-mig-1", mig), ("nic-0", {"type": {"string": "nic"}})]
     devices = [
-        {"name": n, "attributes": a} if version == "v1" else {"name": n, "basic": {"attributes": a}} for n, a in rows
+        {"name": n, "basic": {"attributes": a}} if version == "v1beta1" else {"name": n, "attributes": a}
+        for n, a in rows
     ]
     spec = {"driver": "gpu.nvidia.com", "pool": {"name": "node-1", "generation": 2}, "devices": devices}
     read = slice_of({"metadata": {"uid": "s"}, "spec": spec})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import json
 import signal
 import socket
 import subprocess
@@ -73,11 +73,13 @@ class Node:
         command = [sys.executable, "-W", "error", "-m", module]
         self.process = subprocess.Popen(command, env=self.environment(**more), stderr=subprocess.PIPE, text=True)
 
-    def stop(self) -> None:
+    def stop(self, *said: str) -> None:
+        """End it in order; it has said nothing but these things."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         _, error = self.process.communicate(timeout=30)
-        assert (self.process.returncode, error) == (0, "")
+        assert self.process.returncode == 0
+        assert {json.loads(line)["event"] for line in error.splitlines()} <= {*said}
 
     def kill(self) -> None:
         assert self.process is not None
@@ -203,6 +205,40 @@ def cut_in_two(node: Node, *, gpm: bool) -> tuple[Any, Any]:
     return a, b
 
 
+def test_a_pod_has_its_claimed_gpu_as_soon_as_the_cluster_says_which_one_it_is(node: Node, free_port: int) -> None:
+    node.cluster.slices_away = True
+    node.cluster.resource_version = "v1beta1"
+    attributes = {"uuid": {"string": GPUS[1]}, "type": {"string": "gpu"}}
+    node.cluster.slices.append(
+        {
+            "metadata": {"uid": "slice-1", "resourceVersion": "1"},
+            "spec": {
+                "driver": "gpu.nvidia.com",
+                "pool": {"name": "node-1", "generation": 1},
+                "devices": [{"name": "gpu-1", "basic": {"attributes": attributes}}],
+            },
+        }
+    )
+    node.cluster.put(pod_object("uid-a", "claims-0"))
+    node.kubelet.claimed["vision", "claims-0", "main"] = [("claim", "gpu.nvidia.com", "node-1", "gpu-1")]
+    node.start(JOULEGATE_METER_PORT=str(free_port))
+    until(lambda: "ResourceSlice" in get_or_nothing(free_port, "/readyz"))
+    node.cluster.slices_away = False
+    until(lambda: get_or_nothing(free_port, "/readyz") == "ok\n")
+    node.await_asked(10)
+    node.stop()
+    check_windows_meet(node.api)
+    assert {row["device_uuid"] for row in node.of_pod("uid-a")} == {GPUS[1]}
+    assert energy(node.of_pod("uid-a")) > 0
+
+
+def get_or_nothing(port: int, path: str) -> str:
+    try:
+        return get(port, path)[1]
+    except OSError:
+        return ""  # it does not listen yet
+
+
 def energy_of_row(row: Any) -> int:
     return energy([row])
 
@@ -248,13 +284,13 @@ def test_f3_while_the_api_is_away_windows_wait_and_are_delivered_once(node: Node
         time.sleep(1.5)  # several readings, on a busy machine too
         node.release(f"uid-{n}", f"pod-{n}")
         time.sleep(0.5)
-    node.stop()
+    node.stop("windows wait")
     assert node.api.rows() == []
     node.api.status = 200
     node.api.lose_answers = 2
     node.start()
     until(lambda: node.of_pod("uid-3"))
-    node.stop()
+    node.stop("windows wait", "windows are sent again")
     check_windows_meet(node.api)
     assert all(node.of_pod(f"uid-{n}") for n in range(4))
 
@@ -291,16 +327,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def test_a_node_without_its_name_says_so_in_one_line() -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("JOULEGATE_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "joulegate_operators.node.main"],
-        env=environment,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1
-    assert done.stderr == "joulegate-node: JOULEGATE_NODE: is not set: the name of this node (spec.nodeName)\n"
