@@ -92,6 +92,7 @@ ACCESS: Final[Mapping[tuple[str, str], Access]] = {
     ("POST", "/v1/predictions"): Access(READERS),
     ("POST", "/v1/comparisons"): Access(READERS),
     ("POST", "/v1/admission/validate"): Access(DECIDERS),
+    ("POST", "/v1/admission/mutate"): Access(DECIDERS),
     ("POST", "/v1/admission/preview"): Access(READERS),
     ("POST", "/v1/reports"): Access(READERS),
     ("GET", "/v1/reports/{report_id}.{name}"): Access(READERS, page=True),

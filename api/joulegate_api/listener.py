@@ -27,7 +27,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from joulegate.core.errors import InvalidInputError, UnavailableError
 from joulegate_api import errors
-from joulegate_api.admission.routes import answered
+from joulegate_api.admission.routes import answered, gated
 from joulegate_api.auth import DECIDERS, Access, Principal, authenticate, bearer_of
 from joulegate_api.bodies import RawBatch
 from joulegate_api.context import Context, Parts
@@ -145,6 +145,11 @@ def create_listener(context: Context) -> FastAPI:
     def validate(raw: RawBatch, parts: Parts, caller: Asking) -> JSONResponse:
         """Decide a review."""
         return answered(raw, parts, caller, proven=caller is not None)
+
+    @app.post("/v1/admission/mutate")
+    def mutate(raw: RawBatch, parts: Parts, caller: Asking) -> JSONResponse:
+        """Gate what has to wait."""
+        return gated(raw, parts, caller)
 
     @app.get("/healthz")
     async def healthz() -> PlainTextResponse:

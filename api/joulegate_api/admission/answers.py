@@ -83,7 +83,7 @@ def warnings_of(verdict: Verdict) -> list[str]:
     if verdict.outcome is Outcome.WARN or (verdict.allowed and verdict.reason in (Reason.UNDECIDABLE, Reason.WARNED)):
         told.append(sentence(verdict))
     if verdict.outcome is Outcome.QUEUE:
-        told.append(f"budget {verdict.budget} queues, but nothing can hold this work back yet, so it is refused")
+        told.append(f"budget {verdict.budget} queues, but this object came without a gate, so it is refused")
     return [warning[:_LONGEST_WARNING] for warning in told]
 
 

@@ -19,7 +19,7 @@ from joulegate_api.admission.asking import Asked, hold_request, selected_by_labe
 from joulegate_api.admission.families import Family, count, family_of, growth_of, is_made_by_controller
 from joulegate_api.admission.lookups import Lookups
 from joulegate_api.admission.reading import Review, metadata_of
-from joulegate_api.admission.subjects import subject_of, with_choice, written
+from joulegate_api.admission.subjects import subject_of, with_choice, with_labels, written
 from joulegate_api.admission.trust import check_share
 from joulegate_api.context import Context
 from joulegate_api.forecasts import Forecast
@@ -195,7 +195,7 @@ def _ask(question: _Question, root: str, called: tuple[str, str], parts: Context
     """Ask the ledger under a root, which its hold calls by resource and name."""
     budgets = {budget.name: budget for budget in parts.store.budgets.list()}
     review, demand, around = question.review, question.demand, question.around
-    work, known = _with_labels(question.work, budgets, around)
+    work, known = with_labels(question.work, budgets, around)
     subject = subject_of(review, work.namespace, parts)
     work = with_choice(work, subject, budgets, around)
     unbound = (known or selected_by_labels(budgets, work) is None) and not bind(budgets, work).names
@@ -216,13 +216,6 @@ def _ask(question: _Question, root: str, called: tuple[str, str], parts: Context
     if not verdict.allowed:  # what was allowed is answered again word by word
         verdict = replace(verdict, detail=predicted.detail)
     return Decision(verdict, demand, predicted)
-
-
-def _with_labels(work: Work, budgets: Mapping[str, Budget], around: Lookups | None) -> tuple[Work, bool]:
-    """The work with its namespace's labels where a budget asks for them, and whether every label is known."""
-    if around is None or selected_by_labels(budgets, work) is None:
-        return work, False
-    return replace(work, namespace_labels={**around.labels_of(work.namespace), **work.namespace_labels}), True
 
 
 def _undecidable(cause: str, work: Work, parts: Context, without_budget: Reason) -> Verdict:

@@ -1,9 +1,10 @@
-"""The routes of admission: validate for an API server, preview for people."""
+"""The routes of admission: validate and mutate for an API server, preview for people."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from fastapi import APIRouter
@@ -13,6 +14,7 @@ from joulegate.core.budgets import Outcome, Reason, Verdict
 from joulegate.core.errors import InvalidInputError
 from joulegate_api.admission.answers import review_json, verdict_json
 from joulegate_api.admission.deciding import Decision, decide_review
+from joulegate_api.admission.gating import gated_json
 from joulegate_api.admission.reading import Review, read_review
 from joulegate_api.auth import Principal
 from joulegate_api.bodies import Raw, RawBatch, parse
@@ -32,6 +34,12 @@ router = APIRouter(tags=["admission"])
 def validate(raw: RawBatch, parts: Parts, caller: Caller) -> JSONResponse:
     """Decide a review and hold what it asks for; 200 for every review whose uid can be read."""
     return answered(raw, parts, caller, proven=True)
+
+
+@router.post("/v1/admission/mutate", openapi_extra=takes(_REVIEW))
+def mutate(raw: RawBatch, parts: Parts, caller: Caller) -> JSONResponse:
+    """Gate what a budget that queues has to let go first; nothing is decided, held or refused."""
+    return gated(raw, parts, caller)
 
 
 @router.post("/v1/admission/preview", openapi_extra=takes(MANIFEST))
@@ -57,6 +65,16 @@ def answered(raw: bytes, parts: Context, caller: Principal | None, *, proven: bo
     decision = _decide(review, parts, caller, proven=proven)
     parts.metrics.decided(decision.verdict.outcome, decision.verdict.reason, time.perf_counter() - began)
     return answer(review_json(review.uid, decision.verdict))
+
+
+def gated(raw: bytes, parts: Context, caller: Principal | None) -> JSONResponse:
+    """The AdmissionReview that gates the object of a body; ``caller`` None is known to be nobody in particular."""
+    review = read_review(raw)
+    if caller is not None and not caller.reaches(
+        review.namespace or "default", parts.settings.cluster, None, parts.here
+    ):
+        review = replace(review, fault="the caller has no grant for its namespace")
+    return answer(gated_json(review, parts))
 
 
 def _decide(review: Review, parts: Context, caller: Principal | None, *, proven: bool) -> Decision:

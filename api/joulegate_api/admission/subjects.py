@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from joulegate.core.binding import Work
 from joulegate.core.budgets import Budget
+from joulegate_api.admission.asking import selected_by_labels
 from joulegate_api.admission.lookups import Lookups
 from joulegate_api.admission.reading import Review
 from joulegate_api.cluster import Identity
@@ -38,3 +39,10 @@ def with_choice(work: Work, subject: Identity, budgets: Mapping[str, Budget], ar
         return work
     usable = frozenset({chosen.name}) if around.may_use(subject, chosen.name) else frozenset()
     return replace(work, usable=usable)
+
+
+def with_labels(work: Work, budgets: Mapping[str, Budget], around: Lookups | None) -> tuple[Work, bool]:
+    """The work with its namespace's labels where a budget asks for them, and whether every label is known."""
+    if around is None or selected_by_labels(budgets, work) is None:
+        return work, False
+    return replace(work, namespace_labels={**around.labels_of(work.namespace), **work.namespace_labels}), True

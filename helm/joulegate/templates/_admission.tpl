@@ -87,6 +87,29 @@ request.userInfo.username in {{ .Values.admission.controllers | toJson }} && has
   scope: Namespaced
 {{- end }}
 
+{{- /* Where the API server calls, under a path of admission. */ -}}
+{{- define "joulegate.clientConfig" -}}
+{{- with .root.Values.admission.url }}
+url: {{ printf "%s/v1/admission/%s" (trimSuffix "/" .) $.path | quote }}
+{{- else }}
+service:
+  name: {{ .root.Values.admission.service.name }}
+  namespace: {{ .root.Values.admission.service.namespace | default .root.Release.Namespace }}
+  port: {{ .root.Values.admission.service.port }}
+  path: /v1/admission/{{ .path }}
+{{- end }}
+{{- with .root.Values.admission.caBundle }}
+caBundle: {{ . }}
+{{- end }}
+{{- end }}
+
+{{- /* The namespaces that are never selected. */ -}}
+{{- define "joulegate.governed" -}}
+- key: kubernetes.io/metadata.name
+  operator: NotIn
+  values: {{ append .Values.admission.systemNamespaces .Release.Namespace | uniq | toJson }}
+{{- end }}
+
 {{- /* One entry: its name, what becomes of an object when nobody answers, whether it takes children, its selector. */ -}}
 {{- define "joulegate.entry" -}}
 - name: {{ .name }}.joulegate.io
@@ -94,24 +117,10 @@ request.userInfo.username in {{ .Values.admission.controllers | toJson }} && has
   sideEffects: NoneOnDryRun
   timeoutSeconds: {{ .root.Values.admission.timeoutSeconds }}
   failurePolicy: {{ .failurePolicy }}
-  clientConfig:
-    {{- with .root.Values.admission.url }}
-    url: {{ printf "%s/v1/admission/validate" (trimSuffix "/" .) | quote }}
-    {{- else }}
-    service:
-      name: {{ .root.Values.admission.service.name }}
-      namespace: {{ .root.Values.admission.service.namespace | default .root.Release.Namespace }}
-      port: {{ .root.Values.admission.service.port }}
-      path: /v1/admission/validate
-    {{- end }}
-    {{- with .root.Values.admission.caBundle }}
-    caBundle: {{ . }}
-    {{- end }}
+  clientConfig: {{- include "joulegate.clientConfig" (dict "root" .root "path" "validate") | nindent 4 }}
   namespaceSelector:
     matchExpressions:
-      - key: kubernetes.io/metadata.name
-        operator: NotIn
-        values: {{ append .root.Values.admission.systemNamespaces .root.Release.Namespace | uniq | toJson }}
+      {{- include "joulegate.governed" .root | nindent 6 }}
       {{- with .label }}
       - key: joulegate.io/when-undecidable
         operator: {{ . }}

@@ -8,6 +8,7 @@ undecidable, and its budgets say what happens to it. Unknown fields are ignored.
 
 from joulegate.core.workloads.apps import scaled
 from joulegate.core.workloads.demand import Demand, Group, Unresolved
+from joulegate.core.workloads.gates import GATE, POD_GATE, can_be_gated, gate, is_gated, lifted
 from joulegate.core.workloads.kinds import (
     Stage,
     demand_of,
@@ -23,7 +24,9 @@ from joulegate.core.workloads.surroundings import ALONE, Node, Reference, Surrou
 __all__ = [
     "ALONE",
     "ANNOTATION",
+    "GATE",
     "GPU_PRODUCT",
+    "POD_GATE",
     "Demand",
     "Group",
     "Manifest",
@@ -32,10 +35,14 @@ __all__ = [
     "Stage",
     "Surroundings",
     "Unresolved",
+    "can_be_gated",
     "demand_of",
+    "gate",
+    "is_gated",
     "is_generator",
     "is_governed",
     "kind_of_work",
+    "lifted",
     "scaled",
     "stage_of",
 ]
