@@ -25,6 +25,10 @@ def test_what_differs_is_named_to_the_row(service: Service) -> None:
 def test_a_period_is_closed_once_and_its_rest_is_carried(service: Service) -> None:
     service.put("/v1/budgets/vision", budget(carryOver="Unused", **MONTHLY))
     service.put("/v1/budgets/other", budget("other", period={"unit": "Year"}))
+    (refused,) = service.post("/v1/ledger/closes", {"period": "2026-10"}).json()["refused"]
+    assert "after that period" in refused["reason"]
+    with service.store._database.write() as connection:
+        connection.execute(text("UPDATE budget_revisions SET recorded_at = '2026-10-05 00:00:00.000000'"))
     closed = service.post("/v1/ledger/closes", {"period": "2026-10"})
     assert closed.status_code == 200, closed.text
     (done,) = closed.json()["closed"]

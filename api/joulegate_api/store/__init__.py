@@ -118,7 +118,7 @@ class Store:
         self.windows = WindowBook(database, writer, accounts, self.budgets, self.rates, tenant)
         self.meterings = Meterings(database, tenant)
         self.closes = Closes(database, writer, accounts, self.budgets, tenant)
-        self.corrections = Corrections(database, writer, accounts, self.budgets, tenant)
+        self.corrections = Corrections(database, writer, accounts, self.budgets, self.rates, tenant)
         self.pricing = Pricing(database, writer, accounts, self.budgets, self.rates, tenant)
         self.statements = Statements(database, self.budgets, tenant)
         self.changes = Changes(database, writer, tenant)

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, select, update
 
 from joulegate.core.log import EntryType
-from joulegate_api.store import claims, postings
+from joulegate_api.store import claims, holds, postings
 from joulegate_api.store.amounts import NOTHING, Amounts
 from joulegate_api.store.balances import Account, Key
 from joulegate_api.store.claims import OpenClaim
@@ -66,10 +66,9 @@ def attribute(
                     micros = row.cost_micros if counts else None
                     amounts = amounts.plus(Amounts(row.energy_mj, row.carbon_location_ug, micros))
             claims.draw(own, amounts)
-            for claim in own:
-                claim.settle()
+            claims.settle(own)
             drawn[key] = own
         fact = Fact(EntryType.ATTRIBUTED, f"{root[0]}/{pod}", "attributed", now)
-        told = postings.post(transaction, accounts, fact, {}, drawn)
+        told = postings.post(transaction, accounts, fact, {}, drawn, holds.namespaces_of(parts))
         body = {"cluster": root[0], "root_uid": root[1], "pod_uid": pod, "charges": told}
         transaction.log(EntryType.ATTRIBUTED, fact.id, now, body)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import bindparam, select, update
 
-from joulegate_api.store.amounts import NOTHING, Amounts
+from joulegate_api.store.amounts import NOTHING, Amounts, total
 from joulegate_api.store.balances import Key
 from joulegate_api.store.entries import Transaction
 from joulegate_api.store.holds import LIVE, Held, HoldState
@@ -19,7 +19,8 @@ class OpenClaim:
     """A claim of one part of a hold under the lock of its balance.
 
     ``unpriced`` is what was quoted for quarter-hours whose energy is posted and
-    whose carbon or money is not known yet.
+    whose carbon or money is not known yet; the last live and the last released claim
+    of a budget and period know it for all of their kind.
     """
 
     hold_id: str
@@ -48,15 +49,6 @@ class OpenClaim:
                 for held, back, drawn in zip(self.held, self.given_back, self.drawn, strict=True)
             )
         )
-
-    def settle(self) -> None:
-        """Let the state say what is pending: live work keeps its rest, ended work what is not priced."""
-        if self.state in LIVE:
-            self.pending = Amounts(*(max(a or 0, b or 0) for a, b in zip(self.rest, self.unpriced, strict=True)))
-        elif self.state is HoldState.RELEASED:
-            self.pending = self.unpriced
-        else:
-            self.pending = NOTHING
 
     @property
     def change(self) -> Amounts:
@@ -89,6 +81,23 @@ def claims_of(transaction: Transaction, parts: Iterable[Held]) -> dict[Key, list
     for claims in found.values():
         claims.sort(key=lambda claim: claim.part)
     return found
+
+
+def settle(own: Sequence[OpenClaim]) -> None:
+    """Let the states say what is pending in one budget and period, given every claim of the root on it.
+
+    Live work keeps its rest, and no less than what was quoted for what is not priced; ended work keeps only that.
+    """
+    for claim in own:
+        claim.pending = claim.rest if claim.state in LIVE else NOTHING
+    live = [claim for claim in own if claim.state in LIVE]
+    if live:
+        rest = total(claim.rest for claim in live)
+        short = zip(live[-1].unpriced, rest, strict=True)
+        live[-1].pending = live[-1].pending.plus(Amounts(*(max(0, (a or 0) - (b or 0)) for a, b in short)))
+    ended = [claim for claim in own if claim.state is HoldState.RELEASED]
+    if ended:
+        ended[-1].pending = ended[-1].unpriced
 
 
 def draw(claims: Sequence[OpenClaim], amounts: Amounts) -> None:

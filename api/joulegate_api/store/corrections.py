@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -11,7 +10,7 @@ from sqlalchemy import Connection, and_, select, update
 from joulegate.core.errors import NotFoundError, UnavailableError
 from joulegate.core.log import EntryType
 from joulegate.core.periods import Period
-from joulegate_api.store import holds, postings, tables
+from joulegate_api.store import holds, postings, slices, tables
 from joulegate_api.store.amounts import UNKNOWN, Amounts
 from joulegate_api.store.balances import Accounts, Key, StaleError
 from joulegate_api.store.budgets import Budgets
@@ -19,7 +18,8 @@ from joulegate_api.store.database import Database
 from joulegate_api.store.draws import drawn
 from joulegate_api.store.entries import Transaction, Writer
 from joulegate_api.store.lateness import open_periods
-from joulegate_api.store.postings import Fact
+from joulegate_api.store.postings import Charge, Fact, charges_of
+from joulegate_api.store.rates import RateShelf
 from joulegate_api.store.tables import records
 from joulegate_api.store.transitions import close_if_priced
 
@@ -35,19 +35,14 @@ class ReasonCode(StrEnum):
     REPLACED = "replaced"
 
 
-@dataclass(frozen=True, slots=True)
-class _Posted:
-    """What takes a record back: from the periods where it was posted, and into the claims that it drew from."""
-
-    posted: dict[Key, Amounts]
-    drawn: dict[Key, Amounts]
-
-
 class Corrections:
     """Reverses what was posted for a tenant."""
 
-    def __init__(self, database: Database, writer: Writer, accounts: Accounts, budgets: Budgets, tenant: str) -> None:
+    def __init__(
+        self, database: Database, writer: Writer, accounts: Accounts, budgets: Budgets, rates: RateShelf, tenant: str
+    ) -> None:
         """Correct for one tenant."""
+        self._rates = rates
         self._database = database
         self._writer = writer
         self._accounts = accounts
@@ -63,7 +58,7 @@ class Corrections:
         for _ in range(ATTEMPTS):
             with self._database.read() as connection:
                 posted = self._posted(connection, record_id)
-                periods, late = self._periods(connection, {*posted.posted, *posted.drawn})
+                periods, late = self._periods(connection, {*posted, *self._drawn(connection, record_id)})
             self._accounts.prepare(periods)
             try:
                 with self._writer.transaction() as transaction:
@@ -72,8 +67,8 @@ class Corrections:
                 continue
         raise UnavailableError("the record is being changed faster than it can be reversed; try again")
 
-    def _posted(self, connection: Connection, record_id: str) -> _Posted:
-        """What stands in the balances for a record: its own posting, its pricing and re-pricing, its reversal."""
+    def _posted(self, connection: Connection, record_id: str) -> dict[Key, Amounts]:
+        """What takes a record out of the balances, where it landed: its own posting, its pricing and re-pricing."""
         of = tables.postings.c
         known = select(records.c.record_id).where(records.c.tenant == self._tenant, records.c.record_id == record_id)
         if connection.execute(known).first() is None:
@@ -83,14 +78,20 @@ class Corrections:
             (of.fact_id == record_id) | of.fact_id.startswith(f"{record_id}/", autoescape=True),
             of.fact_type.in_([kind.value for kind in _KINDS]),
         )
-        found = _Posted({}, {})
+        found: dict[Key, Amounts] = {}
         for row in connection.execute(query):
-            amounts = Amounts.read(row, "posted")
             place = Key(row.budget, row.period_start)
-            drawn_from = Key(row.budget, row.corrects_period or row.period_start)
-            found.posted[place] = found.posted.get(place, UNKNOWN).plus(amounts.negated())
-            found.drawn[drawn_from] = found.drawn.get(drawn_from, UNKNOWN).plus(amounts.negated())
+            found[place] = found.get(place, UNKNOWN).plus(Amounts.read(row, "posted").negated())
         return found
+
+    def _drawn(self, connection: Connection, record_id: str) -> dict[Key, Charge]:
+        """What a record drew, by the periods of its energy, wherever it was posted."""
+        of = tables.record_slices.c
+        names = select(records.c.budgets).where(records.c.tenant == self._tenant, records.c.record_id == record_id)
+        budgets = self._budgets.ever(connection, connection.execute(names).scalar_one())
+        book = self._rates.shelf(connection)
+        query = select(tables.record_slices).where(of.tenant == self._tenant, of.record_id == record_id)
+        return charges_of([slices.from_row(row, book) for row in connection.execute(query)], budgets)
 
     def _periods(self, connection: Connection, keys: set[Key]) -> tuple[dict[Key, Period], dict[Key, Key]]:
         budgets = self._budgets.ever(connection, {key.budget for key in keys})
@@ -117,16 +118,18 @@ class Corrections:
         if record.reversed_at is not None:
             return False
         posted = self._posted(transaction.connection, record_id)
-        if not {*posted.posted, *posted.drawn} <= set(periods):
+        charged = self._drawn(transaction.connection, record_id)
+        if not {*posted, *charged} <= set(periods):
             raise StaleError
         now = transaction.now()
         transaction.connection.execute(update(records).where(mine).values(reversed_at=now))
         root = (record.cluster, record.root_uid or "")
         found = holds.of_roots(transaction.connection, self._tenant, [root]).get(root, [])
         parts = [part for part in found if part.state not in holds.DEAD]
-        taken = drawn(transaction, root, parts, posted.drawn, accounts)
+        given = {key: charge.amounts(accounts[key]).negated() for key, charge in charged.items()}
+        taken = drawn(transaction, root, parts, given, accounts)
         fact = Fact(EntryType.CORRECTION, record_id, reason.value, now)
-        told = postings.post(transaction, accounts, fact, posted.posted, taken, [record.namespace], late)
+        told = postings.post(transaction, accounts, fact, posted, taken, [record.namespace], late)
         close_if_priced(transaction, root, parts, accounts, now)
         self._accounts.write(transaction, accounts.values())
         body = {"record_id": record_id, "reason": reason.value, "principal": principal, "charges": told}

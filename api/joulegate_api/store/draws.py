@@ -25,6 +25,5 @@ def drawn(
     tell_unpriced(transaction, root, parts, opened, accounts)
     for key, own in opened.items():
         claims.draw(own, amounts[key])
-        for claim in own:
-            claim.settle()
+        claims.settle(own)
     return opened

@@ -17,12 +17,13 @@ from joulegate_api.store.claims import OpenClaim
 from joulegate_api.store.coverage import Span, life_of, uncovered
 from joulegate_api.store.draws import drawn
 from joulegate_api.store.entries import Transaction
-from joulegate_api.store.holds import LIVE, Held, Root
+from joulegate_api.store.holds import LIVE, Held, Root, namespaces_of
 from joulegate_api.store.lateness import late_of
 from joulegate_api.store.meter_tables import estimates
 from joulegate_api.store.postings import Fact
 from joulegate_api.store.quoted import by_quarter, quotes_of
 from joulegate_api.store.tables import holds
+from joulegate_api.store.unpriced import tell_unpriced
 
 _QUARTER_NS: Final = QUARTER.seconds * 1_000_000_000
 
@@ -37,7 +38,9 @@ def estimate(
 ) -> None:
     """Post what was quoted for time that no meter covered, at most what the claims still hold."""
     begin, _ = life_of(transaction.connection, transaction.tenant, root)
-    opened = claims.claims_of(transaction, [part for part in parts if part.state in LIVE])
+    live = [part for part in parts if part.state in LIVE]
+    opened = claims.claims_of(transaction, live)
+    tell_unpriced(transaction, root, live, opened, accounts)
     quoted = by_quarter(quotes_of(transaction.connection, transaction.tenant, parts).values())
     expected = _expected(quoted, _by_quarter(gaps), begin)
     found = {key: _at_most(expected, own, accounts[key]) for key, own in opened.items()}
@@ -47,11 +50,11 @@ def estimate(
         return
     for key, amounts in posted.items():
         claims.draw(opened[key], amounts)
-        for claim in opened[key]:
-            claim.settle()
+        claims.settle(opened[key])
     fact = Fact(EntryType.ESTIMATE, parts[0].hold_id, "estimated", now)
     own = {key: opened[key] for key in posted}
-    told = postings.post(transaction, accounts, fact, posted, own, late=late_of(accounts, now))
+    late = late_of(accounts, now)
+    told = postings.post(transaction, accounts, fact, posted, own, namespaces_of(parts), late)
     rows = [
         {
             "tenant": transaction.tenant,
@@ -107,7 +110,8 @@ def reverse_estimates(
     opened = drawn(transaction, root, parts, back, accounts)
     still_ns = sum(left.values())
     fact = Fact(EntryType.ESTIMATE_REVERSED, f"{rows[0].hold_id}/{still_ns}", "measured_late", now)
-    told = postings.post(transaction, accounts, fact, back, opened, late=late_of(accounts, now))
+    late = late_of(accounts, now)
+    told = postings.post(transaction, accounts, fact, back, opened, namespaces_of(parts), late)
     body = {"cluster": root[0], "root_uid": root[1], "uncovered_ns": str(still_ns), "charges": told}
     transaction.log(EntryType.ESTIMATE_REVERSED, fact.id, now, body)
 

@@ -93,6 +93,12 @@ class Held:
     demand: Demand
     verdict: Verdict
     claims: Mapping[Key, Amounts]
+    namespace: str = ""
+
+
+def namespaces_of(parts: Iterable[Held]) -> set[str]:
+    """Whose work these parts are held for."""
+    return {part.namespace for part in parts}
 
 
 def hold_id_of(tenant: str, root: Root, part: int | str) -> str:
@@ -109,7 +115,7 @@ def of_roots(connection: Connection, tenant: str, roots: Collection[Root]) -> di
     """Every part of every hold of these roots, in order."""
     of = holds.c
     rows = connection.execute(
-        select(of.cluster, of.root_uid, of.hold_id, of.part, of.state, of.demand, of.verdict)
+        select(of.cluster, of.root_uid, of.hold_id, of.part, of.state, of.demand, of.verdict, of.namespace)
         .where(of.tenant == tenant, tuple_(of.cluster, of.root_uid).in_(list(roots)))
         .order_by(of.cluster, of.root_uid, of.part)
     ).all()
@@ -124,6 +130,7 @@ def of_roots(connection: Connection, tenant: str, roots: Collection[Root]) -> di
             demand=decode(Demand, row.demand),
             verdict=decode(Verdict, row.verdict),
             claims=claims.get(row.hold_id, {}),
+            namespace=row.namespace,
         )
         found.setdefault((row.cluster, row.root_uid), []).append(part)
     return found
@@ -150,6 +157,14 @@ def held_of(parts: Iterable[Held]) -> dict[Key, Amounts]:
             for key, amounts in part.claims.items():
                 together[key] = together.get(key, UNKNOWN).plus(amounts)
     return together
+
+
+def unconfirmed_pending(connection: Connection, tenant: str, parts: Iterable[Held]) -> list[tuple[Key, Amounts]]:
+    """What the unconfirmed ones of these parts keep pending, claim by claim."""
+    of = hold_claims.c
+    ids = [part.hold_id for part in parts if part.state is HoldState.UNCONFIRMED]
+    rows = connection.execute(select(hold_claims).where(of.tenant == tenant, of.hold_id.in_(ids))) if ids else ()
+    return [(Key(row.budget, row.period_start), Amounts.read(row, "pending")) for row in rows]
 
 
 def add(transaction: Transaction, made: Sequence[tuple[HoldRequest, Held, Origin, datetime, str]]) -> None:

@@ -102,10 +102,10 @@ class Ledger:
             if answered is not None:
                 return answered.verdict
             accounts = unlocked(connection, self._tenant, planned.periods, planned.budgets, found.now)
-            for root in found.namesakes.get(holds.name_of(request), ()):  # what they hold would be available again
-                for key, amounts in holds.held_of(found.parts[root]).items():
-                    if key in accounts:
-                        accounts[key].post(NOTHING, amounts.negated(), None)
+            gone = [part for root in found.namesakes.get(holds.name_of(request), ()) for part in found.parts[root]]
+            for key, amounts in holds.unconfirmed_pending(connection, self._tenant, gone):  # would be available again
+                if key in accounts:
+                    accounts[key].post(NOTHING, amounts.negated(), None)
             growth = not request.extension and any(part.state in holds.LIVE for part in parts)
             asked = countable(planned, accounts)
             asked = asked if request.extension else beyond(asked, parts)
@@ -190,7 +190,9 @@ class Ledger:
             verdict = decision.verdict = replace(verdict, hold=hold_id)
             runs = request.origin is not Origin.ADMITTED
             state = HoldState.CONFIRMED if runs else HoldState.UNCONFIRMED
-            held = Held(hold_id, _root(request), len(own), state, request.demand, verdict, asked.asked)
+            held = Held(
+                hold_id, _root(request), len(own), state, request.demand, verdict, asked.asked, request.namespace
+            )
             decision.made = (request, held, Origin.GROWTH if growth and not runs else request.origin, now, quote)
             own.append(held)
             for key, amounts in asked.asked.items():

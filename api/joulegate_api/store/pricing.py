@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
+from uuid import uuid4
 
 from sqlalchemy import Connection, and_, or_, select, update
 
@@ -30,6 +31,9 @@ from joulegate_api.store.transitions import close_if_priced
 from joulegate_api.store.window_pricing import WindowPricing
 
 ATTEMPTS: Final = 20
+
+Span = tuple[datetime, datetime]
+"""From an instant until another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ class Pricing:
         )
 
     def reprice(self, since: datetime, until: datetime, principal: str, reason: str) -> int:
-        """Price records with a quarter-hour in [``since``, ``until``), and its windows, by the rates in force now.
+        """Price the quarter-hours in [``since``, ``until``) of records and windows by the rates in force now.
 
         What was posted is reversed and replaced in one posting; the entry names both.
         Returns how many records changed, and roots of windows.
@@ -93,7 +97,7 @@ class Pricing:
         with self._database.read() as connection:
             found = self._records(connection, since, until)
         why = {"principal": principal, "reason": reason}
-        changed = sum(self._price(record_id, EntryType.REPRICING, why) for record_id in found)
+        changed = sum(self._price(record_id, EntryType.REPRICING, why, (since, until)) for record_id in found)
         return changed + self._windows.reprice(since, until, why)
 
     def rehearse(self, since: datetime, until: datetime) -> Rehearsal:
@@ -102,7 +106,7 @@ class Pricing:
         posted: dict[Key, Amounts] = {}
         with self._database.read() as connection:
             for record_id in self._records(connection, since, until):
-                change = self._plan(connection, record_id, EntryType.REPRICING)
+                change = self._plan(connection, record_id, EntryType.REPRICING, (since, until))
                 if change.pairs:
                     records_changed += 1
                     self._weigh(connection, change.charges, change.periods, posted)
@@ -129,29 +133,30 @@ class Pricing:
         query = select(part.record_id).where(part.tenant == self._tenant, part.quarter >= since, part.quarter < until)
         return sorted(connection.execute(query.distinct()).scalars())
 
-    def _price(self, record_id: str, kind: EntryType, why: Mapping[str, str]) -> bool:
+    def _price(self, record_id: str, kind: EntryType, why: Mapping[str, str], span: Span | None = None) -> bool:
         for _ in range(ATTEMPTS):
             with self._database.read() as connection:
-                change = self._plan(connection, record_id, kind)
+                change = self._plan(connection, record_id, kind, span)
             if not change.pairs:
                 return False
             self._accounts.prepare(change.periods)
             try:
                 with self._writer.transaction() as transaction:
-                    return self._keep(transaction, record_id, kind, why, change)
+                    return self._keep(transaction, record_id, kind, why, change, span)
             except StaleError:
                 continue
         raise UnavailableError("rates are being changed faster than records can be priced; try again")
 
-    def _plan(self, connection: Connection, record_id: str, kind: EntryType) -> _Change:
+    def _plan(self, connection: Connection, record_id: str, kind: EntryType, span: Span | None) -> _Change:
         book = self._rates.shelf(connection)
         of = records.c
         record = connection.execute(select(records).where(of.tenant == self._tenant, of.record_id == record_id)).one()
         budgets = self._budgets.ever(connection, record.budgets)
         part = record_slices.c
+        inside = () if span is None else (part.quarter >= span[0], part.quarter < span[1])
         rows = connection.execute(
             select(record_slices)
-            .where(part.tenant == self._tenant, part.record_id == record_id)
+            .where(part.tenant == self._tenant, part.record_id == record_id, *inside)
             .order_by(part.device_uuid, part.boundary, part.quarter)
         )
         pairs = []
@@ -183,12 +188,18 @@ class Pricing:
         )
 
     def _keep(
-        self, transaction: Transaction, record_id: str, kind: EntryType, why: Mapping[str, str], change: _Change
+        self,
+        transaction: Transaction,
+        record_id: str,
+        kind: EntryType,
+        why: Mapping[str, str],
+        change: _Change,
+        span: Span | None,
     ) -> bool:
         accounts = self._accounts.lock(transaction, change.periods)
         if versions.current(transaction.connection, self._tenant).rates != change.book.version:
             raise StaleError
-        if self._plan(transaction.connection, record_id, kind).pairs != change.pairs:
+        if self._plan(transaction.connection, record_id, kind, span).pairs != change.pairs:
             raise StaleError
         now = transaction.now()
         for _, new in change.pairs:
@@ -201,7 +212,9 @@ class Pricing:
         )
         living = [part for part in parts if part.state not in holds.DEAD]
         taken = drawn(transaction, change.root, living, posted, accounts) if change.root else {}
-        fact = Fact(kind, f"{record_id}/{change.book.version}", kind.value, now)
+        fact = Fact(
+            kind, f"{record_id}/{uuid4().hex}", kind.value, now
+        )  # again changes nothing: there are no pairs then
         told = postings.post(transaction, accounts, fact, posted, taken, [change.namespace], change.late)
         body: dict[str, Any] = {"record_id": record_id, "why": dict(why), "charges": told}
         body["slices"] = [

@@ -58,7 +58,7 @@ def shrink(
     for key, own in opened.items():
         span = (key.start, accounts[key].end)
         _give_back(own, within(old, *span).plus(within(new, *span).negated()))
-    told = postings.post(transaction, accounts, _fact(live, demand, now), {}, opened)
+    told = postings.post(transaction, accounts, _fact(live, demand, now), {}, opened, holds.namespaces_of(live))
     written = {part.hold_id: write_quote(after[part.hold_id][1]) for part in larger}
     for part in larger:
         _rewrite(transaction, part, demand, written[part.hold_id])
@@ -119,7 +119,7 @@ def _give_back(own: Sequence[OpenClaim], amounts: Amounts) -> None:
         given = [min(wanted, rest or 0) for wanted, rest in zip(left, claim.rest, strict=True)]
         left = [wanted - each for wanted, each in zip(left, given, strict=True)]
         claim.given_back = claim.given_back.plus(Amounts(*given))
-        claim.settle()
+    claims.settle(own)
 
 
 def _rewrite(transaction: Transaction, part: Held, demand: Demand, quote: str) -> None:

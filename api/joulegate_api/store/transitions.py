@@ -15,6 +15,7 @@ from joulegate.core.workloads import Demand
 from joulegate_api.store import claims, holds, postings, tables
 from joulegate_api.store.amounts import NOTHING
 from joulegate_api.store.balances import Account, Accounts, Key, StaleError
+from joulegate_api.store.claims import OpenClaim
 from joulegate_api.store.database import Database
 from joulegate_api.store.entries import Transaction, Writer
 from joulegate_api.store.holds import LIVE, Held, HoldState, Root
@@ -56,30 +57,39 @@ def step(
     moved = [replace(part, state=change.after) if part.state in change.before else part for part in parts]
     opened = claims.claims_of(transaction, moved)
     tell_unpriced(transaction, root, moved, opened, accounts)
-    for part, old in zip(moved, parts, strict=True):
-        if part.state is old.state:
+    for found in opened.values():
+        claims.settle(found)
+    going = {part.hold_id for part in parts if part.state in change.before}
+    left = {
+        part.hold_id for part in parts
+    } - going  # what they keep may change too: it is told with the first that goes
+    for part in moved:
+        if part.hold_id not in going:
             continue
-        own = {key: [claim for claim in found if claim.hold_id == part.hold_id] for key, found in opened.items()}
-        own = {key: found for key, found in own.items() if found}
-        for found in own.values():
-            for claim in found:
-                claim.settle()
+        own = {key: _first(part.hold_id, found, left) for key, found in opened.items()}
+        left = set()
         fact = Fact(change.entry, part.hold_id, change.after.value, now)
-        told = postings.post(transaction, accounts, fact, {}, own)
+        own = {key: found for key, found in own.items() if found}
+        told = postings.post(transaction, accounts, fact, {}, own, holds.namespaces_of(parts))
         _write_state(transaction, part, change, now)
         body = {"cluster": root[0], "root_uid": root[1], "part": part.part, "why": dict(why), "charges": told}
         transaction.log(change.entry, part.hold_id, now, body)
     return moved
 
 
+def _first(hold_id: str, found: Sequence[OpenClaim], others: Collection[str]) -> list[OpenClaim]:
+    """The claims of one hold before those of ``others``."""
+    own = [claim for claim in found if claim.hold_id == hold_id]
+    return own + [claim for claim in found if claim.hold_id in others]
+
+
 def close_if_priced(
     transaction: Transaction, root: Root, parts: Sequence[Held], accounts: Mapping[Key, Account], now: datetime
 ) -> list[Held]:
-    """Close released parts of which nothing is pending any more: all their quarter-hours are priced."""
-    opened = claims.claims_of(transaction, parts)
-    waiting = {claim.hold_id for own in opened.values() for claim in own if claim.pending != NOTHING}
-    done = [part for part in parts if part.state is HoldState.RELEASED and part.hold_id not in waiting]
-    if not done:
+    """Close released parts when nothing is pending for any of them: all their quarter-hours are priced."""
+    done = [part for part in parts if part.state is HoldState.RELEASED]
+    opened = claims.claims_of(transaction, done)
+    if not done or any(claim.pending != NOTHING for own in opened.values() for claim in own):
         return list(parts)
     closed = {part.hold_id: part for part in step(transaction, root, done, CLOSE, accounts, now, {"because": "priced"})}
     return [closed.get(part.hold_id, part) for part in parts]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Select, or_, select
 
@@ -13,10 +13,12 @@ from joulegate_api.store.amounts import NOTHING, Amounts
 from joulegate_api.store.balances import Account, Key
 from joulegate_api.store.claims import OpenClaim
 from joulegate_api.store.entries import Transaction
-from joulegate_api.store.holds import DEAD, Held, Root
+from joulegate_api.store.holds import LIVE, Held, HoldState, Root
 from joulegate_api.store.meter_tables import charges
 from joulegate_api.store.quoted import by_quarter, quotes_of
 from joulegate_api.store.tables import record_slices, records
+
+_KEEPING: Final = (*LIVE, HoldState.RELEASED)
 
 
 def tell_unpriced(
@@ -26,19 +28,34 @@ def tell_unpriced(
     claims: Mapping[Key, Sequence[OpenClaim]],
     accounts: Mapping[Key, Account],
 ) -> None:
-    """Give the last claim of each budget and period what was quoted for its unpriced quarter-hours."""
-    living = [part for part in parts if part.state not in DEAD]
+    """Tell the claims of each budget and period what was quoted for its unpriced quarter-hours.
+
+    The last live claim knows what live parts quoted, the last released one what only ended parts did.
+    """
     missing = _quarters(transaction, root)
-    quoted = by_quarter(quotes_of(transaction.connection, transaction.tenant, living).values()) if missing else {}
+    quotes = quotes_of(transaction.connection, transaction.tenant, parts) if missing else {}
+    live = by_quarter(quotes[part.hold_id] for part in parts if part.state in LIVE and missing)
+    every = by_quarter(quotes[part.hold_id] for part in parts if part.state in _KEEPING and missing)
     for key, own in claims.items():
-        whole = NOTHING
-        for quarter, (carbon, money) in missing.items():
-            if key.start <= quarter < accounts[key].end:
-                amounts = quoted.get(quarter, NOTHING)
-                whole = whole.plus(Amounts(0, amounts.ug if carbon else 0, amounts.micros if money else 0).known())
-        last = next((claim for claim in reversed(own) if claim.state not in DEAD), None)
+        span = (key.start, accounts[key].end)
+        waiting = _waiting(live, missing, *span)
+        told = {False: waiting, True: _waiting(every, missing, *span).plus(waiting.negated())}
         for claim in own:
-            claim.unpriced = whole.where(claim.held) if claim is last else NOTHING
+            claim.unpriced = NOTHING
+        for claim in reversed(own):
+            if claim.state in _KEEPING and (amounts := told.pop(claim.state is HoldState.RELEASED, None)) is not None:
+                claim.unpriced = amounts.where(claim.held)
+
+
+def _waiting(
+    quoted: Mapping[datetime, Amounts], missing: Mapping[datetime, tuple[bool, bool]], start: datetime, end: datetime
+) -> Amounts:
+    whole = NOTHING
+    for quarter, (carbon, money) in missing.items():
+        if start <= quarter < end:
+            amounts = quoted.get(quarter, NOTHING)
+            whole = whole.plus(Amounts(0, amounts.ug if carbon else 0, amounts.micros if money else 0).known())
+    return whole
 
 
 def _quarters(transaction: Transaction, root: Root) -> dict[datetime, tuple[bool, bool]]:
@@ -69,6 +86,7 @@ def _queries(tenant: str, root: Root) -> Iterable[Select[Any]]:
             records.c.root_uid == root[1],
             part.boundary == Boundary.ACCELERATOR.value,
             part.energy_mj.is_not(None),
+            records.c.charged.is_(True),
             records.c.reversed_at.is_(None),
             or_(part.carbon_location_ug.is_(None), part.cost_micros.is_(None)),
         )
