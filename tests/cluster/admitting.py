@@ -38,6 +38,7 @@ class Admitting:
     port: int
     pair: KeyPair
     kube: KeyPair
+    database: str | None = None
     process: subprocess.Popen[bytes] | None = None
     webhooks: list[Object] = field(default_factory=list)
 
@@ -55,6 +56,7 @@ class Admitting:
             "JOULEGATE_ADMISSION_CERTIFICATE_FILE": str(self.pair.certificate),
             "JOULEGATE_ADMISSION_KEY_FILE": str(self.pair.key),
             "JOULEGATE_ADMISSION_CLIENT_CA_FILE": authority,
+            **({"JOULEGATE_DATABASE": self.database} if self.database else {}),
         }
 
     @property
@@ -103,12 +105,14 @@ class Admitting:
 
 
 @contextmanager
-def admitting(plane: ControlPlane, api: Api, tools: Clients, home: Path) -> Iterator[Admitting]:
+def admitting(
+    plane: ControlPlane, api: Api, tools: Clients, home: Path, database: str | None = None
+) -> Iterator[Admitting]:
     """The process, its account with the chart's role and no more, and the chart's webhooks in force."""
     authority = Authority.load(plane.certificates)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = int(probe.getsockname()[1])
-    made = Admitting(plane, home, port, plane.serving_pair("admission"), authority.client(ACCOUNT, ACCOUNT))
+    made = Admitting(plane, home, port, plane.serving_pair("admission"), authority.client(ACCOUNT, ACCOUNT), database)
     settings = [
         "admission.install=true",
         f"admission.url=https://127.0.0.1:{port}",

@@ -91,5 +91,6 @@ def crds(api: Api) -> list[Object]:
 
 def is_established(api: Api, definition: Object) -> bool:
     """Whether the objects of a definition can be written."""
-    conditions = {each["type"]: each["status"] for each in api.read(definition).get("status", {}).get("conditions", [])}
+    told = api.read(definition).get("status", {}).get("conditions") or []
+    conditions = {each["type"]: each["status"] for each in told}
     return conditions.get("Established") == "True" and conditions.get("NamesAccepted") == "True"
