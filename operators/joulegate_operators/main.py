@@ -16,8 +16,10 @@ from joulegate.client import Client
 from joulegate.core.errors import JoulegateError
 from joulegate_operators.budgets import Budgets
 from joulegate_operators.exceptions import Exceptions
+from joulegate_operators.gates import Gates
 from joulegate_operators.informer import Informer
 from joulegate_operators.kube import connect
+from joulegate_operators.namespaces import Labels, informer_of
 from joulegate_operators.rates import Rates
 from joulegate_operators.settings import Settings
 from joulegate_operators.workloads import Workloads
@@ -47,12 +49,16 @@ class Operator:
         self._stop = threading.Event()
         self._changed = threading.Event()
         kube = connect(settings.kubeconfig)
+        spaces = informer_of(kube, self._changed)
+        workloads = Workloads(kube, settings, spaces, self._changed)
         # In this order: charges are priced by what is in force, and an exception names budgets.
         self._reconcilers: Sequence[Reconciler] = (
             Rates(kube, self._changed),
             Budgets(kube, self._changed),
             Exceptions(kube, self._changed),
-            Workloads(kube, settings, self._changed),
+            Labels(kube, spaces, settings.namespace),
+            workloads,
+            Gates(kube, settings, workloads),
         )
         self._informers: dict[str, Informer[Any]] = {}
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from joulegate.core.errors import InvalidInputError
 from joulegate.core.periods import parse_instant
-from joulegate.core.workloads import Demand, Surroundings, Unresolved, demand_of, is_governed
+from joulegate.core.workloads import ANNOTATION, Demand, Surroundings, Unresolved, demand_of, is_gated, is_governed
 from joulegate_operators.kube import Json
 
 _ENDED: Final = frozenset({"Succeeded", "Failed"})
@@ -26,6 +26,11 @@ class Resource:
     api_version: str
     kind: str
     plural: str
+
+    def path_to(self, namespace: str, name: str) -> str:
+        """Where one object stands in the cluster's API."""
+        root = f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
+        return f"{root}/namespaces/{namespace}/{self.plural}/{name}"
 
     @property
     def name(self) -> str:
@@ -56,7 +61,8 @@ class Workload:
 
     ``owner_uid`` is that of its governed controller. ``demand`` None could not be
     resolved, for ``reason``; then ``manifest`` is kept, to be read again. ``node``
-    is a pod's. ``ended_at`` is when its work ended, None while it goes on.
+    is a pod's. ``ended_at`` is when its work ended, None while it goes on. ``gated``
+    waits at Joulegate's gate. ``marks`` are its annotations of Joulegate.
     """
 
     uid: str
@@ -69,6 +75,10 @@ class Workload:
     node: str | None = None
     ended_at: datetime | None = None
     terminating: bool = False
+    resource: Resource = PODS
+    created_at: str = ""
+    gated: bool = False
+    marks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def counts(self) -> bool:
@@ -95,6 +105,10 @@ def workload_of(item: Json, resource: Resource, around: Surroundings, now: datet
         node=(item.get("spec") or {}).get("nodeName") if resource is PODS else None,
         ended_at=_pod_ended(status, now) if resource is PODS else _work_ended(status, now),
         terminating="deletionTimestamp" in metadata,
+        resource=resource,
+        created_at=metadata.get("creationTimestamp") or "",
+        gated=demand is not None and is_gated(manifest),
+        marks={key: text for key, text in (metadata.get("annotations") or {}).items() if key.startswith(ANNOTATION)},
     )
 
 

@@ -20,13 +20,15 @@ class Settings:
     """Where the operator finds the cluster, and how often it looks without being told.
 
     A pass is made at least every ``resync_s``; each kind of workload is listed at
-    least every ``relist_s``. ``cluster`` is the name under which the API knows this one.
+    least every ``relist_s``. ``cluster`` is the name under which the API knows this one,
+    ``namespace`` the one that Joulegate itself runs in.
     """
 
     kubeconfig: Path | None = None
     resync_s: int = _RESYNC_S
     relist_s: int = _RELIST_S
     cluster: str = _CLUSTER
+    namespace: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -41,6 +43,7 @@ class Settings:
             resync_s=_seconds(values, "JOULEGATE_OPERATOR_RESYNC_S", _RESYNC_S),
             relist_s=_seconds(values, "JOULEGATE_OPERATOR_RELIST_S", _RELIST_S),
             cluster=values.get("JOULEGATE_CLUSTER") or _CLUSTER,
+            namespace=values.get("JOULEGATE_NAMESPACE") or None,
             environment=dict(values),
         )
 

@@ -22,6 +22,7 @@ from joulegate.core.periods import format_instant
 from joulegate.holds import OBJECTS_MOST, demand_body
 from joulegate_operators.informer import Informer
 from joulegate_operators.kube import Json, KubeError, listed
+from joulegate_operators.namespaces import Namespace
 from joulegate_operators.seen import PODS, RESOURCES, Resource, Workload, governed, trees, workload_of
 from joulegate_operators.settings import Settings
 from joulegate_operators.surroundings import ClusterSurroundings
@@ -74,7 +75,9 @@ class _Ended:
 class Workloads:
     """Reports what lives, kind by kind, and ends the holds of work that has finished by its own word."""
 
-    def __init__(self, kube: client.ApiClient, settings: Settings, changed: threading.Event) -> None:
+    def __init__(
+        self, kube: client.ApiClient, settings: Settings, namespaces: Informer[Namespace], changed: threading.Event
+    ) -> None:
         """Know nothing of the cluster yet."""
         self._cluster = settings.cluster
         self._relist = timedelta(seconds=settings.relist_s)
@@ -83,7 +86,7 @@ class Workloads:
         self._around = ClusterSurroundings(kube)
         core = client.CoreV1Api(kube)
         self._watched = {PODS: self._watch(PODS, core.list_pod_for_all_namespaces)}
-        self._namespaces: Informer[Json] = Informer("namespaces", core.list_namespace, _labels_of, changed)
+        self._namespaces = namespaces
         self._looked = _NEVER
         self._ended = _Ended()
         self._released: set[str] = set()
@@ -93,6 +96,22 @@ class Workloads:
     def informers(self) -> Sequence[Informer[Any]]:
         """Those of the kinds that the cluster has so far, and of namespaces."""
         return [self._namespaces, *(each.informer for each in self._watched.values())]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether everything that lives was told to the API once, and so is held for."""
+        return all(each.reported > _NEVER for each in self._watched.values())
+
+    def roots(self) -> Sequence[Workload]:
+        """The roots of every tree that asks for an accelerator, as the watches know them."""
+        everything = [each for watched in self._watched.values() for each in watched.informer.objects().values()]
+        top, inside = trees(everything), governed(everything)
+        return [each for each in everything if top[each.uid] == each.uid and each.uid in inside]
+
+    def labels_of(self, namespace: str) -> Sequence[Json] | None:
+        """The labels of a namespace as the API takes them; None where they are not known."""
+        found = (each.body["labels"] for each in self._namespaces.objects().values() if each.name == namespace)
+        return next(found, None)
 
     def reconcile(self, api: Client, now: datetime) -> None:
         """One pass: report each kind that is due, release what has finished.
@@ -156,7 +175,7 @@ class Workloads:
                     "begun_at": format_instant(began - _MARGIN),
                     "complete": whole,
                     "objects": some,
-                    "namespaces": [body for body in labels if body["name"] in names],
+                    "namespaces": [each.body for each in labels if each.name in names],
                 },
             )
             self._tell(resource, told["unadmitted"])
@@ -236,12 +255,6 @@ def _pods_of(workload: Workload, resource: Resource, pods: Mapping[str, list[Wor
     if resource is PODS and workload.owner_uid is not None:
         return []
     return pods.get(workload.uid, [])
-
-
-def _labels_of(item: Json) -> Json:
-    metadata = item["metadata"]
-    labels = metadata.get("labels") or {}
-    return {"name": metadata["name"], "labels": [{"key": key, "value": labels[key]} for key in sorted(labels)]}
 
 
 def _chunks(bodies: Sequence[Json], most: int) -> Iterator[Sequence[Json]]:
