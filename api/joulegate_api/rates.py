@@ -98,11 +98,22 @@ def _row(kind: type[Row], body: IntensityBody | PriceBody | SiteBody, where: str
     if body.valid_to <= body.valid_from:
         raise InvalidInputError("must be after valid_from", f"{where}.valid_to")
     values: dict[str, Any] = {part.name: getattr(body, part.name) for part in fields(body)}
-    return kind(**values | {"reference": Reference(**asdict(body.reference))})
+    try:
+        return kind(**values | {"reference": Reference(**asdict(body.reference))})
+    except InvalidInputError as error:
+        raise InvalidInputError(error.message, f"{where}.{error.field}") from error
+
+
+def _one_rule(rows: Sequence[Price]) -> Sequence[Price]:
+    """A price book pays for one thing: energy, or time; never both."""
+    for index, row in enumerate(rows):
+        if row.rule is not rows[0].rule:
+            raise InvalidInputError("one rule a price book, electricity or gpu_hours, never both", f"rows.{index}.rule")
+    return rows
 
 
 _READ: Final[Mapping[ChangeKind, Callable[[bytes], Sequence[Any]]]] = {
     ChangeKind.FACTORS: lambda raw: _rows(GridIntensity, FACTORS.read(raw).rows),
-    ChangeKind.PRICES: lambda raw: _rows(Price, PRICES.read(raw).rows),
+    ChangeKind.PRICES: lambda raw: _one_rule(_rows(Price, PRICES.read(raw).rows)),
     ChangeKind.SITES: lambda raw: _rows(Site, SITES.read(raw).rows),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,7 +12,7 @@ from kubernetes import client
 
 from joulegate.client import ApiError, Client
 from joulegate.core.errors import InvalidInputError
-from joulegate.core.units import MICROS, UG_PER_G, parse_whole
+from joulegate.core.units import MICROS, UG_PER_G, UL_PER_L, parse_whole
 from joulegate_operators.conditions import dated, ready
 from joulegate_operators.kinds import Custom, Kind
 from joulegate_operators.kube import Json
@@ -26,7 +26,7 @@ class Shape:
     """How rows of a kind are written in the cluster and how the API takes them.
 
     ``fields`` gives the API's name for each field of the cluster; ``quantity`` is the field
-    that people write with a decimal point, ``base`` the API's units of one.
+    that people write with a decimal point, ``base`` the API's units of one, ``more`` such fields that may be absent.
     """
 
     kind: str
@@ -36,6 +36,7 @@ class Shape:
     quantity: str
     target: str
     base: int
+    more: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
     def rows(self, source: Custom) -> list[Json]:
         """The rows as the API takes them; raises :class:`InvalidInputError` with the place of a wrong one."""
@@ -44,6 +45,11 @@ class Shape:
                 **{theirs: row[ours] for ours, theirs in self.fields.items() if ours in row},
                 **({"name": source.name} if self.kind == "Site" else {}),
                 self.target: parse_whole(row[self.quantity], self.base, f"spec.rows[{index}].{self.quantity}"),
+                **{
+                    theirs: parse_whole(row[ours], base, f"spec.rows[{index}].{ours}")
+                    for ours, (theirs, base) in self.more.items()
+                    if ours in row
+                },
                 "reference": source.spec["reference"],
             }
             for index, row in enumerate(source.spec["rows"])
@@ -57,7 +63,9 @@ SHAPES: Final = (
         "GridIntensity",
         "gridintensities",
         "/v1/factors",
-        _VALIDITY | {name: name for name in ("basis", "boundary", "mix", "signal", "gwp")},
+        _VALIDITY
+        | {name: name for name in ("basis", "boundary", "mix", "signal", "gwp")}
+        | {"dataUntil": "data_until"},
         "gPerKwh",
         "ug_per_kwh",
         UG_PER_G,
@@ -66,12 +74,23 @@ SHAPES: Final = (
         "PriceBook",
         "pricebooks",
         "/v1/prices",
-        _VALIDITY | {"rule": "rule", "currency": "currency", "gpuModel": "gpu_model"},
+        _VALIDITY
+        | {"rule": "rule", "currency": "currency", "gpuModel": "gpu_model", "ownership": "ownership"}
+        | {"fromHour": "from_hour", "toHour": "to_hour", "timezone": "timezone"},
         "amount",
         "micros_per_unit",
         MICROS,
     ),
-    Shape("Site", "sites", "/v1/sites", _VALIDITY | {"pueCategory": "pue_category"}, "pue", "pue_ppm", 1_000_000),
+    Shape(
+        "Site",
+        "sites",
+        "/v1/sites",
+        _VALIDITY | {"pueCategory": "pue_category", "ownership": "ownership", "wueCategory": "wue_category"},
+        "pue",
+        "pue_ppm",
+        1_000_000,
+        {"wueLPerKwh": ("wue_ul_per_kwh", UL_PER_L)},
+    ),
 )
 
 

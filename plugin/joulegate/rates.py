@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from joulegate.core.footprint import EmissionBasis, PriceRule
+from joulegate.core.footprint import EmissionBasis, Ownership, PriceRule
 from joulegate.schema import STRICT, Count, Currency, Items, Line, Quantity, Text, Validity, Word
 
 
@@ -19,6 +19,8 @@ class ReferenceBody:
     publisher: Line
     licence: Line
     source: Annotated[str, Text(1_000)]
+    attribution: Annotated[str, Text(1_000)] | None = None
+    sha256: Annotated[str, Text(64, "^[0-9a-f]{64}$")] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,12 @@ class IntensityBody:
     signal: Word
     gwp: Word
     reference: ReferenceBody
+    data_until: Validity | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PriceBody:
-    """Micros of a currency for a GPU-hour or for a kWh, between two instants."""
+    """Micros of a currency for a GPU-hour or for a kWh, between two instants, all day or in some hours of it."""
 
     __pydantic_config__ = STRICT
     rule: PriceRule
@@ -51,11 +54,15 @@ class PriceBody:
     reference: ReferenceBody
     gpu_model: Line | None = None
     zone: Line | None = None
+    ownership: Ownership | None = None
+    from_hour: Annotated[int, Count(0, 23)] | None = None
+    to_hour: Annotated[int, Count(1, 24)] | None = None
+    timezone: Line | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SiteBody:
-    """A place with its grid zone and its power usage effectiveness (millionths, 1 or more)."""
+    """A place with its grid zone, its power usage effectiveness (millionths, 1 or more), its water and its owner."""
 
     __pydantic_config__ = STRICT
     name: Line
@@ -65,6 +72,9 @@ class SiteBody:
     valid_from: Validity
     valid_to: Validity
     reference: ReferenceBody
+    ownership: Ownership | None = None
+    wue_ul_per_kwh: Annotated[int, Quantity(0, 10**9)] | None = None
+    wue_category: Word | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,7 +212,7 @@ class RecordBody:
     opinions: Annotated[tuple[OpinionBody, ...], Items(16)] = field(default=(), metadata=LATER)
 
 
-_NAME_OF_QUANTITY: Final = re.compile(r"(.*_)?(mj|mw|ug|micros|ns)(_per_[a-z]+)?")
+_NAME_OF_QUANTITY: Final = re.compile(r"(.*_)?(mj|mw|ug|ul|micros|ns)(_per_[a-z]+)?")
 
 
 def to_json(value: object) -> Any:  # noqa: ANN401, PLR0911 -- JSON; one line a type

@@ -74,3 +74,19 @@ def test_a_set_with_a_bad_row_is_refused_as_a_whole(
 @pytest.mark.parametrize("kind", SETS)
 def test_an_empty_set_is_no_set(sqlite_service: Service, kind: str) -> None:
     assert sqlite_service.put(f"/v1/{kind}", {"rows": []}).status_code == 422
+
+
+def test_a_price_book_pays_for_energy_or_for_time_never_both(sqlite_service: Service) -> None:
+    both = changed(PRICES)
+    both["rows"].append(changed(PRICES, rule="gpu_hours")["rows"][0])
+    refused = sqlite_service.put("/v1/prices", both)
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "rows.1.rule")
+    assert sqlite_service.get("/v1/prices").json() == {"rows": []}
+
+
+def test_prices_that_differ_in_hours_or_ownership_stand_side_by_side(sqlite_service: Service) -> None:
+    book = changed(PRICES, from_hour=22, to_hour=6)
+    book["rows"] += changed(PRICES, from_hour=6, to_hour=22)["rows"] + changed(PRICES, ownership="owned")["rows"]
+    assert sqlite_service.put("/v1/prices", book).json()["added"] == 3
+    wrong = changed(PRICES, from_hour=22)
+    assert sqlite_service.put("/v1/prices", wrong).json()["errors"][0]["field"] == "rows.0.from_hour"

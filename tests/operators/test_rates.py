@@ -44,3 +44,14 @@ def test_what_is_not_a_whole_base_unit_is_named_with_its_place() -> None:
     good = {"zone": "DE", "pue": "1.25", "pueCategory": "measured"}
     with pytest.raises(InvalidInputError, match=r"spec\.rows\[1\]\.pue"):
         SITE.rows(custom(good, good | {"pue": "1.2500001"}))
+
+
+def test_water_ownership_and_hours_come_with_their_units() -> None:
+    (row,) = SITE.rows(
+        custom({"zone": "DE", "pue": "1.2", "pueCategory": "2", "ownership": "colo", "wueLPerKwh": "1.8"})
+    )
+    assert (row["wue_ul_per_kwh"], row["ownership"]) == (1_800_000, "colo")
+    (row,) = PRICE.rows(
+        custom({"rule": "gpu_hours", "currency": "EUR", "amount": "1", "fromHour": 22, "toHour": 6, "timezone": "UTC"})
+    )
+    assert (row["from_hour"], row["to_hour"], row["timezone"]) == (22, 6, "UTC")

@@ -169,6 +169,10 @@ def _identity(row: Rate) -> str:
         parts = (row.zone, row.basis, row.boundary, row.signal)
     elif isinstance(row, Price):
         parts = (row.rule, row.currency, row.gpu_model, row.zone)
+        if row.ownership is not None:
+            parts += (row.ownership,)
+        if row.from_hour is not None:
+            parts += (f"{row.from_hour}-{row.to_hour}", row.timezone)
     else:
         parts = (row.name,)
     return " ".join(

@@ -37,14 +37,14 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def read_table(
-    lines: Iterable[str], file: str, columns: Sequence[str], needed: str
+    lines: Iterable[str], file: str, columns: Sequence[str], needed: str, *, strict: bool = False
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a CSV file, each with its place ``file:line``, from lines that keep their ends.
 
     Every one of ``columns`` is in each row, stripped, and empty where the file does not
-    have it; other columns are passed over, and so are lines that begin with ``#`` and empty lines.
-    Raises :class:`InvalidInputError` for what is not CSV, a row of another length than
-    the header, a column that stands twice, and a header without ``needed``.
+    have it; other columns are passed over (refused where ``strict``), and so are lines that begin
+    with ``#`` and empty lines. Raises :class:`InvalidInputError` for what is not CSV, a row of another
+    length than the header, a column that stands twice, and a header without ``needed``.
     """
     source = _Lines(lines)
     reader = csv.reader(source, strict=True)
@@ -60,6 +60,8 @@ def read_table(
             break
         if not header:
             header = _header(fields, place, columns, needed)
+            if strict and (foreign := [name for name in header if name not in columns]):
+                raise InvalidInputError(f"no column is called {foreign[0]!r}; they are {', '.join(columns)}", place)
             continue
         if len(fields) != len(header):
             raise InvalidInputError(f"{len(fields)} fields where the header has {len(header)}", place)

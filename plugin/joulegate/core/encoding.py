@@ -29,7 +29,7 @@ Value = TypeVar("Value")
 
 _SUFFIX: Final[dict[type, str]] = {Energy: "_mj", Carbon: "_ug", Power: "_mw"}
 _UNITS: Final = ("_mj", "_mw", "_ug", "_micros", "_ns")
-_AMOUNTS: Final = frozenset({"micros", "asked", "available", "fits", "ug_per_kwh", "micros_per_unit"})
+_AMOUNTS: Final = frozenset({"micros", "asked", "available", "fits", "ug_per_kwh", "micros_per_unit", "wue_ul_per_kwh"})
 """Quantities whose unit stands in another field, or is a ratio of units."""
 
 _ALWAYS: Final = object()

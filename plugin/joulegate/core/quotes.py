@@ -130,12 +130,13 @@ def _column(
 
 
 def _rates(book: RateBook, site: str, gpu_model: str | None, begins: Sequence[datetime]) -> Iterator[Rates]:
-    """The rates in force at each instant, looked up again only where some row begins or ends."""
+    """The rates in force at each instant, looked up again only where a row, or an hour of a price, begins or ends."""
     rows: list[GridIntensity | Price | Site] = [*book.intensities, *book.prices, *book.sites]
     changes = sorted({instant for row in rows for instant in (row.valid_from, row.valid_to)})
-    known: dict[int, Rates] = {}
+    hourly = [row for row in book.prices if row.from_hour is not None]
+    known: dict[tuple[int, tuple[bool, ...]], Rates] = {}
     for begin in begins:
-        stretch = bisect_right(changes, begin)
+        stretch = bisect_right(changes, begin), tuple(row.in_hours(begin) for row in hourly)
         if stretch not in known:
             known[stretch] = book.rates_at(site, gpu_model, begin)
         yield known[stretch]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+import pytest
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from joulegate.core.errors import InvalidInputError
 from joulegate.core.footprint import (
     EmissionBasis,
     GridIntensity,
+    Ownership,
     Price,
     PriceRule,
     RateBook,
@@ -105,3 +109,58 @@ def test_law_7_cumulative_charges_do_not_depend_on_batching(parts: list[int], pu
         cumulative += part
         posted += carbon_of(Energy(cumulative), pue, rate).ug - posted
     assert posted == carbon_of(Energy(sum(parts)), pue, rate).ug
+
+
+def test_a_marginal_rate_prices_nothing() -> None:
+    marginal = replace(intensity(), signal="srmer")
+    book = RateBook((marginal,), (), (SITE,))
+    assert book.rates_at("berlin", None, T1).location is None
+
+
+@given(st.integers(0, 23), st.integers(1, 24), st.integers(0, 365 * 96))
+def test_a_price_of_hours_and_its_complement_share_every_quarter_of_a_year(begin: int, end: int, quarter: int) -> None:
+    assume(begin != end and not (begin == 0 and end == 24))
+    inside = replace(price(PriceRule.GPU_HOURS, 1), from_hour=begin, to_hour=end, timezone="Europe/Berlin")
+    outside = replace(inside, from_hour=end % 24, to_hour=begin or 24)
+    instant = T0 + timedelta(minutes=15 * quarter)
+    assert inside.in_hours(instant) != outside.in_hours(instant)
+
+
+def test_the_most_specific_price_is_by_model_then_ownership_then_zone_then_hour() -> None:
+    anything = price(PriceRule.GPU_HOURS, 1)
+    night = replace(price(PriceRule.GPU_HOURS, 2), from_hour=22, to_hour=6)
+    german = price(PriceRule.GPU_HOURS, 3, zone="DE")
+    rented = replace(price(PriceRule.GPU_HOURS, 4), ownership=Ownership.CLOUD_IAAS)
+    exact = price(PriceRule.GPU_HOURS, 5, model="A100-SXM4-80GB")
+    rows = [anything, night, german, rented, exact]
+    at_night, at_noon = T1 + timedelta(hours=23), T1 + timedelta(hours=12)
+    assert price_at(rows, "DE", "NVIDIA A100-SXM4-80GB", at_night, Ownership.CLOUD_IAAS) == exact
+    assert price_at(rows, "DE", "H100", at_night, Ownership.CLOUD_IAAS) == rented
+    assert price_at(rows, "DE", "H100", at_night, Ownership.OWNED) == german
+    assert price_at(rows, "FR", "H100", at_night, None) == night, "an unknown ownership gets no special price"
+    assert price_at(rows, "FR", "H100", at_noon, None) == anything
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "zone"),
+    [(1, None, None), (None, 2, None), (3, 3, None), (0, 25, None), (None, None, "UTC"), (1, 2, "Moon")],
+)
+def test_hours_that_are_none_are_refused(begin: int | None, end: int | None, zone: str | None) -> None:
+    with pytest.raises(InvalidInputError):
+        replace(price(PriceRule.GPU_HOURS, 1), from_hour=begin, to_hour=end, timezone=zone)
+
+
+def test_the_site_tells_its_category_and_its_water() -> None:
+    hall = replace(SITE, pue_category="2", wue_ul_per_kwh=1_800_000, ownership=Ownership.COLO)
+    assert hall.iso_category == 2
+    assert hall.water_ul(Energy(MJ_PER_KWH // 2)) == 900_000
+    assert SITE.iso_category == 1
+    assert replace(SITE, pue_category="survey").iso_category is None
+    assert SITE.water_ul(Energy(5)) is None, "not known is not zero"
+
+
+@pytest.mark.parametrize(("day", "stale"), [("2028-01-01", False), ("2028-01-02", True)])
+def test_a_factor_is_stale_24_months_after_its_data(day: str, stale: bool) -> None:
+    row = replace(intensity(), data_until=T0)
+    assert row.is_stale_at(datetime.fromisoformat(f"{day}T00:00:00+00:00")) == stale
+    assert intensity().is_stale_at(T2 + timedelta(days=366)), "where no end is told, the begin of the row counts"
