@@ -120,7 +120,7 @@ def admitting(
         "operator.username=admin",
     ]
     objects = rendered(tools, *(word for setting in settings for word in ("--set", setting)))
-    names = {ACCOUNT, "joulegate", "joulegate-namespaces"}
+    names = {ACCOUNT, "joulegate", "joulegate-namespaces", "queue-joulegate"}
     made.webhooks = [each for each in objects if each["metadata"]["name"] in names]
     made.start()
     try:

@@ -1,0 +1,90 @@
+"""A Joulegate API that admits, and an operator beside it under the chart's own role."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from joulegate.core.objects import API_VERSION
+from tests.cluster.admitting import Admitting, admitting
+from tests.cluster.api import Api, Object
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.programs import Clients
+from tests.cluster.test_chart import bound, rendered
+
+OPERATOR = "joulegate-operator"
+
+
+@dataclass(slots=True)
+class Operating:
+    """The API of `gate`, and operators that can be started and killed."""
+
+    gate: Admitting
+    operators: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, name: str = "operator") -> None:
+        environment = {
+            **self.gate.environment,
+            "JOULEGATE_KUBECONFIG": str(self.gate.plane.kubeconfig_of(OPERATOR)),
+            "JOULEGATE_ADDRESS": self.gate.client.address,
+            "JOULEGATE_TOKEN_FILE": str(self.token),
+            "JOULEGATE_OPERATOR_RESYNC_S": "1",
+            "JOULEGATE_OPERATOR_RELIST_S": "3",
+        }
+        with (self.gate.home / f"{name}.log").open("ab") as log:
+            command = [sys.executable, "-m", "joulegate_operators.main"]
+            self.operators[name] = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+    def kill(self, name: str = "operator", how: signal.Signals = signal.SIGKILL) -> int:
+        process = self.operators.pop(name)
+        process.send_signal(how)
+        return process.wait(timeout=30)
+
+    @property
+    def token(self) -> Path:
+        path = self.gate.home / "operator-token"
+        if not path.exists():
+            asked = ["token", "add", "operator", "--role", "operator", "--namespace", "*", "--json"]
+            command = [str(Path(sys.executable).parent / "joulegate"), *asked]
+            made = subprocess.run(command, env=self.gate.environment, check=True, stdout=subprocess.PIPE)
+            path.touch(0o600)
+            path.write_text(json.loads(made.stdout)["token"])
+        return path
+
+    def holds(self, source: Object) -> list[dict[str, Any]]:
+        return list(self.gate.client.get(f"/v1/holds?root_uid={source['metadata']['uid']}")["holds"])
+
+
+@contextmanager
+def operating(plane: ControlPlane, api: Api, tools: Clients, home: Path) -> Iterator[Operating]:
+    """Both, and the policy that lets the operator alone close namespaces."""
+    with admitting(plane, api, tools, home) as gate:
+        made = Operating(gate)
+        named = {OPERATOR, "joulegate-namespaces"}
+        for source in rendered(tools, "--set", "admission.install=true", "--set", f"operator.username={OPERATOR}"):
+            if source["metadata"]["name"] in named:
+                api.apply(source)
+        api.apply(bound(OPERATOR, OPERATOR))
+        try:
+            made.start()
+            yield made
+        finally:
+            for name in list(made.operators):
+                made.kill(name)
+            for kind in ("BudgetException", "Budget"):
+                for each in api.all(API_VERSION, kind):
+                    api.delete(each)
+
+
+def events(api: Api, source: Object) -> dict[str, str]:
+    """What people are told on an object: messages by reason."""
+    found = api.all("v1", "Event", source["metadata"]["namespace"])
+    uid = source["metadata"]["uid"]
+    return {each["reason"]: each["message"] for each in found if each["involvedObject"].get("uid") == uid}
