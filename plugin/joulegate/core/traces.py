@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from fractions import Fraction
 from itertools import pairwise
 from statistics import median
 from typing import Final
@@ -263,8 +264,19 @@ def candidates(trace: Trace, column: str) -> list[Sensor]:
     spacing_ns = median(b - a for a, b in pairwise(trace.times_ns))
     if period_ns is None or spacing_ns > period_ns / 2:  # read too seldom to see the refreshes
         return fitting
-    nearest = min(fitting, key=lambda sensor: abs(sensor.period_ns - period_ns)).period_ns
-    return [sensor for sensor in fitting if sensor.period_ns == nearest]
+    nearest_ns = min(fitting, key=lambda sensor: abs(sensor.period_ns - period_ns)).period_ns
+    if not _NEAR[0] <= Fraction(period_ns, nearest_ns) <= _NEAR[1]:  # a sensor that nobody has described
+        return [_unlisted(period_ns, share) for share in sorted({sensor.seen for sensor in fitting})]
+    return [sensor for sensor in fitting if sensor.period_ns == nearest_ns]
+
+
+_NEAR: Final = (Fraction(3, 4), Fraction(4, 3))
+"""How far an inferred period may be from a listed one: SC24 found single boards within 2 %, readings blur the rest."""
+
+
+def _unlisted(period_ns: int, seen: Fraction) -> Sensor:
+    """A sensor of a period that is not listed, which sees a share of time that some listed one sees."""
+    return Sensor("unlisted", period_ns, round(period_ns * seen), "the trace: its period; SC24: the share that is seen")
 
 
 def _same(values: Sequence[int], others: Sequence[int]) -> bool:

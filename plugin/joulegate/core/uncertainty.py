@@ -136,12 +136,11 @@ def _stretches(powers: Sequence[float]) -> list[Sequence[float]]:
 
 
 def _is_step(powers: Sequence[float], index: int) -> bool:
-    """Whether power changes for good within four looks around ``index``, and hardly before and after."""
+    """Whether power changes for good within four looks around ``index``, and hardly in the four before and after."""
     first, last = index - _REACH, index + _REACH
-    step = abs(powers[last] - powers[first])
-    before = abs(powers[first] - powers[max(first - 3, 0)])
-    after = abs(powers[min(last + 3, len(powers) - 1)] - powers[last])
-    return step > 3 * max(before, after)
+    before, after = powers[max(first - 3, 0) : first + 1], powers[last : last + 4]
+    restless = max(max(before) - min(before), max(after) - min(after))
+    return abs(powers[last] - powers[first]) > 3 * restless
 
 
 def _swing(powers: Sequence[float], looks: float) -> float:

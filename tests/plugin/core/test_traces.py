@@ -156,6 +156,17 @@ def test_the_sensors_that_may_be_behind_a_column_are_tried(name: str, column: st
     assert not names & {"volta", "pascal"}
 
 
+@pytest.mark.parametrize("period_ms", [50, 200])
+def test_a_period_that_nobody_listed_is_taken_with_every_share_that_some_sensor_sees(period_ms: int) -> None:
+    text = "\n".join(["t_ms,instant_mw", *(f"{at},{100_000 + at // period_ms % 7}" for at in range(0, 8_000, 10))])
+    tried = candidates(parse_trace(text, "f"), "instant_mw")
+    assert {sensor.period_ns for sensor in tried} == {period_ms * MS}
+    assert {float(sensor.seen) for sensor in tried} == {0.2, 0.25, 0.5, 1.0}
+    found = measure_trace(text, "f")
+    assert found.assumed
+    assert found.sensor.name == "unlisted"
+
+
 def test_without_a_sensor_the_widest_interval_is_given() -> None:
     text = (TRACES / "a100_square.sensor.csv").read_text()
     assumed = measure_trace(text, "f", start_ms=1_000, end_ms=9_000)

@@ -31,6 +31,12 @@ def test_a_real_step_leaves_little_doubt() -> None:
     assert duty_part(stepped, LOOK, 8 * SECOND, 0.25) < 0.03 * 8 * 130_000
 
 
+def test_unrest_that_comes_back_to_itself_is_no_real_step() -> None:
+    """Looks that repeat after three: a beat that begins. The true mean may be anywhere between quiet and unrest."""
+    looks = [40_000.0] * 40 + [70_000.0, 43_000.0, 98_000.0] * 13
+    assert duty_part(looks, LOOK, 8 * SECOND, 0.25) > 8 * 5_000
+
+
 def test_a_slow_swing_may_be_a_beat() -> None:
     """A triangle of 3.4 s between 60 and 180 W: the mean over 1 s may be any of its powers."""
     triangle = [60_000.0 + 120_000 * abs((at % 34) / 17 - 1) for at in range(100)]
