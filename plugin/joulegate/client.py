@@ -120,7 +120,7 @@ class Client:
 
     def _ask(self, method: str, path: str, body: object, *, repeatable: bool) -> bytes:
         request = self._request(method, path, body)
-        opener = _opener(self.address)
+        opener = opener_for(self.address)
         until = time.monotonic() + self.retry_s
         pause = _FIRST_PAUSE_S
         while True:
@@ -161,7 +161,8 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         """Follow nothing; the answer is then an error with its own status."""
 
 
-def _opener(address: str) -> urllib.request.OpenerDirector:
+def opener_for(address: str) -> urllib.request.OpenerDirector:
+    """What opens an address: it follows no redirect, and asks no proxy about this machine."""
     direct = is_loopback(urllib.parse.urlsplit(address).hostname or "")
     proxies = urllib.request.ProxyHandler({} if direct else None)
     return urllib.request.build_opener(proxies, _NoRedirects)

@@ -182,7 +182,7 @@ class Network:
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Let the real client and spool of this process speak through this network, by this clock."""
-        patch.setattr(client_module, "_opener", lambda _: self)
+        patch.setattr(client_module, "opener_for", lambda _: self)
         patch.setattr(client_module, "random", self.chance)
         for module in (client_module, spool_module):
             patch.setattr(module, "time", self.time)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
+from joulegate.cli import fetching
 from joulegate.cli.output import Column, Format, JsonOption, OutputOption, chosen, field, show_rows
 from joulegate.core.errors import JoulegateError, UnavailableError
 
@@ -20,6 +21,7 @@ SETTINGS: Final = "joulegate.settings"
 """The entry-point group in which services list theirs: a function that gives (variable, value, description)."""
 
 _SECRET: Final = "JOULEGATE_TOKEN"  # noqa: S105 -- the name of a variable
+_SECRETS: Final = (_SECRET, fetching.TOKEN, fetching.PASSWORD, fetching.PROMETHEUS_TOKEN)
 
 OWN: Final = (
     ("JOULEGATE_HOME", "~/.local/share/joulegate", "Folder of state: token, address, database, spool."),
@@ -30,6 +32,10 @@ OWN: Final = (
     ("JOULEGATE_HOST_MW", "", "Power of the host in mW where it cannot be read; its energy is then marked declared."),
     ("JOULEGATE_CALIBRATIONS", "", "File of calibrations of boards; without it calibrations.csv in the home folder."),
     ("JOULEGATE_CODECARBON", "", "Country, such as FRA: CodeCarbon measures beside each run, as a second opinion."),
+    (fetching.TOKEN, "", "Token of Electricity Maps, for `joulegate factors fetch`."),
+    (fetching.USER, "", "Name of an account of WattTime, for `joulegate factors fetch`."),
+    (fetching.PASSWORD, "", "Password of that account."),
+    (fetching.PROMETHEUS_TOKEN, "", "Token of a Prometheus server, for `joulegate factors fetch`."),
     ("JOULEGATE_CLUSTER", "local", "Cluster that records name."),
     ("JOULEGATE_NAMESPACE", "default", "Namespace that records name."),
     ("JOULEGATE_SITE", "default", "Site that records name."),
@@ -94,7 +100,7 @@ def config(
 
 def _own(variable: str, default: str, description: str) -> dict[str, object]:
     value = os.environ.get(variable)
-    shown = "***" if variable == _SECRET and value else value
+    shown = "***" if variable in _SECRETS and value else value
     return {
         "variable": variable,
         "value": default if value is None else shown,

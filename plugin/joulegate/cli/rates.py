@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from joulegate.cli import factors
+from joulegate.cli import factors, fetching
 from joulegate.cli.factors import Rows
 from joulegate.cli.output import Column, Format, JsonOption, OutputOption, chosen, field, note, print_value, show_rows
 from joulegate.core import display
@@ -147,6 +147,7 @@ def register(app: typer.Typer) -> None:
         )(_importer(kind))
         if kind.name == "factors":
             factors.add(group, partial(send, kind))
+            fetching.add(group, partial(send, kind))
         app.add_typer(group, name=kind.name)
 
 
