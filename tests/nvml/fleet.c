@@ -14,14 +14,15 @@
 #include <time.h>
 
 enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, SHORT = 7, LOST = 15 };
-enum { MAX_GPUS = 16, MAX_LEVELS = 64, MAX_EVENTS = 64, MAX_PROCESSES = 8 };
+enum { MAX_GPUS = 16, MAX_LEVELS = 256, MAX_EVENTS = 64, MAX_PROCESSES = 64, MAX_WORKS = 64 };
 enum { DOUBLE, UINT, ULONG, ULLONG };
 
 typedef struct { unsigned fieldId, scopeId; int64_t timestamp, latencyUsec; unsigned valueType; int result;
                  union { double d; unsigned u; unsigned long ul; unsigned long long ull; } value; } Field;
 typedef struct { double at_ms, mw; } Level;
 typedef struct { char kind[16]; int gpu; double at_ms, ms, amount; } Event;
-typedef struct { unsigned pid; unsigned long long memory; unsigned percent; } Process;
+typedef struct { unsigned pid; unsigned long long memory; unsigned percent; double from_ms, until_ms; } Process;
+typedef struct { int at; double percent, from_ms, until_ms; } Work;
 
 typedef struct {
   char uuid[96], name[96];
@@ -33,6 +34,7 @@ typedef struct {
   int processes; Process process[MAX_PROCESSES];
   int parts; double busy[7];               /* MIG devices, and percent of the time that each is used */
   int gpm;                                 /* whether the board tells that percent */
+  int works; Work work[MAX_WORKS];         /* further use of MIG devices, from a time to a time */
 } Gpu;
 
 typedef struct { int gpu, at; } Part;
@@ -57,7 +59,7 @@ static void load_script(void) {
   char line[512];
   while (fgets(line, sizeof line, file)) {
     Gpu *g = gpu_count ? &gpus[gpu_count - 1] : NULL;
-    Event e; Level l; Process p; long long at;
+    Event e; Level l; Process p; Work w; long long at;
     if (sscanf(line, "start %lld", &at) == 1) start_ns = at;
     else if (!strncmp(line, "gpu ", 4) && gpu_count < MAX_GPUS) {
       g = &gpus[gpu_count++];
@@ -68,7 +70,9 @@ static void load_script(void) {
     else if (g && sscanf(line, "gpm %d", &g->gpm) == 1) continue;
     else if (g && sscanf(line, "busy %d %lf", &e.gpu, &e.at_ms) == 2) { if (e.gpu < 7) g->busy[e.gpu] = e.at_ms; }
     else if (g && sscanf(line, "square %lf %lf", &g->square_period_ms, &g->square_on_ms) == 2) continue;
-    else if (g && sscanf(line, "process %u %llu %u", &p.pid, &p.memory, &p.percent) == 3 && g->processes < MAX_PROCESSES)
+    else if (g && sscanf(line, "work %d %lf %lf %lf", &w.at, &w.percent, &w.from_ms, &w.until_ms) == 4 && g->works < MAX_WORKS)
+      g->work[g->works++] = w;
+    else if (g && sscanf(line, "process %u %llu %u %lf %lf", &p.pid, &p.memory, &p.percent, &p.from_ms, &p.until_ms) == 5 && g->processes < MAX_PROCESSES)
       g->process[g->processes++] = p;
     else if (sscanf(line, "event %15s %d %lf %lf %lf", e.kind, &e.gpu, &e.at_ms, &e.ms, &e.amount) == 5 && event_count < MAX_EVENTS)
       events[event_count++] = e;
@@ -291,13 +295,22 @@ int nvmlGpmMigSampleGet(void *device, unsigned instance, GpmSample *sample) {
   *sample = (GpmSample){g, (int)instance - 1, now_ms()};
   return SUCCESS;
 }
+static double worked(const Gpu *g, int at, double ms) { /* percent x ms since the start */
+  double sum = g->busy[at] * ms;
+  for (int i = 0; i < g->works; i++) {
+    const Work *w = &g->work[i];
+    double until = ms < w->until_ms ? ms : w->until_ms;
+    if (w->at == at && until > w->from_ms) sum += w->percent * (until - w->from_ms);
+  }
+  return sum;
+}
 int nvmlGpmMetricsGet(GpmQuestion *question) {
   GpmSample *a = question->first, *b = question->second;
-  if (question->version != 1 || a->gpu != b->gpu || a->at != b->at || a->ms > b->ms) return INVALID;
+  if (question->version != 1 || a->gpu != b->gpu || a->at != b->at || a->ms >= b->ms) return INVALID;
   for (unsigned i = 0; i < question->count; i++) {
     GpmMetric *m = &question->metrics[i];
     m->result = m->id == 1 ? SUCCESS : NOT_SUPPORTED; /* percent of the time that something ran */
-    m->value = a->gpu->busy[a->at];
+    m->value = (worked(b->gpu, b->at, b->ms) - worked(a->gpu, a->at, a->ms)) / (b->ms - a->ms);
   }
   return SUCCESS;
 }
@@ -342,12 +355,17 @@ int nvmlDeviceGetProcessUtilization(void *device, Sample *samples, unsigned *cou
   CHECKED;
   (void)since;
   if (g->mig) return NOT_SUPPORTED;
-  if (!g->processes) return NOT_FOUND;
-  unsigned room = *count;
-  *count = g->processes;
-  if (!samples || room < (unsigned)g->processes) return SHORT;
-  for (int i = 0; i < g->processes; i++)
-    samples[i] = (Sample){g->process[i].pid, clock_ns(CLOCK_REALTIME) / 1000, g->process[i].percent, g->process[i].percent / 2, 0, 0};
+  unsigned room = *count, there = 0;
+  double ms = now_ms();
+  for (int i = 0; i < g->processes; i++) {
+    const Process *p = &g->process[i];
+    if (ms < p->from_ms || ms >= p->until_ms) continue;
+    if (samples && there < room) samples[there] = (Sample){p->pid, clock_ns(CLOCK_REALTIME) / 1000, p->percent, p->percent / 2, 0, 0};
+    there++;
+  }
+  *count = there;
+  if (!there) return NOT_FOUND;
+  if (!samples || room < there) return SHORT;
   return SUCCESS;
 }
 #endif

@@ -41,11 +41,23 @@ class Event:
 
 @dataclass(frozen=True)
 class Process:
-    """A process on a GPU, with its share of the multiprocessors' time."""
+    """A process on a GPU, with its share of the multiprocessors' time, from a time to a time in ms."""
 
     pid: int
     memory: int
     percent: int
+    from_ms: float = 0.0
+    until_ms: float = float("inf")
+
+
+@dataclass(frozen=True)
+class Work:
+    """Use of a MIG device, in percent of its time, from a time to a time in ms."""
+
+    part: int
+    percent: float
+    from_ms: float
+    until_ms: float
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,8 @@ class Gpu:
     """Percent of the time that each part is used; 0 where not said."""
     gpm: bool = False
     """Whether the board tells it, as Hopper does."""
+    works: Sequence[Work] = ()
+    """Use of the parts beside that."""
     latency_us: int = 40
     processes: Sequence[Process] = ()
 
@@ -82,7 +96,8 @@ class Gpu:
             f"gpu {self.uuid} {self.limit_mw} {sensor} {has} {self.latency_us} {self.name}",
             *(f"level {at} {power}" for at, power in self.levels),
             *([f"square {self.square[0]} {self.square[1]}"] if self.square else []),
-            *(f"process {p.pid} {p.memory} {p.percent}" for p in self.processes),
+            *(f"process {p.pid} {p.memory} {p.percent} {p.from_ms} {p.until_ms}" for p in self.processes),
+            *(f"work {w.part} {w.percent} {w.from_ms} {w.until_ms}" for w in self.works),
             *([f"parts {self.parts}"] if self.parts else []),
             *(["gpm 1"] if self.gpm else []),
             *(f"busy {at} {percent}" for at, percent in enumerate(self.busy)),

@@ -74,6 +74,8 @@ class NodeMeter:
         self._bases: dict[str, list[Any]] = {}
         self._turn_due = False
         self._away = False
+        self._fed_boot_id = boot_id
+        """The boot in which what is fed happened; another one only while an old tape is played."""
 
     # -- the beginning -----------------------------------------------------------------------
 
@@ -93,11 +95,13 @@ class NodeMeter:
                     chain.mark(METER_AWAY)
         else:
             self._bridge(now)
+        self._fed_boot_id = self._boot_id
         self._log.fill_tail([_head_of(chain) for chain in self.chains.values() if chain.stretches])
         self._write()
         self._turn()
 
     def _play(self, state: dict[str, Any], events: Iterable[Event]) -> None:
+        self._fed_boot_id = state["boot_id"]
         self.timeline = Timeline(_instant(state["at"]))
         self._bases = dict(state["bases"])
         for row in state["chains"]:
@@ -109,10 +113,9 @@ class NodeMeter:
         self._collect(state["boot_id"])
 
     def _bridge(self, now: Instant) -> None:
-        """After a reboot, or without a tape: the time in between was not metered, and is said to have been so."""
+        """After a reboot, or without a tape: chains begin anew where they ended, each with the next reading."""
         old, self.chains = self.chains, {}
         last = self.timeline.last if self.timeline else None
-        start = max(now.utc, last.utc) if last else now.utc
         ends: dict[str, tuple[datetime, int]] = {
             uuid: (parse_instant(row[3], "end"), int(row[2])) for uuid, row in self._log.through.items()
         }
@@ -122,16 +125,10 @@ class NodeMeter:
                 windows = [window for closed in chain.closed(last.boottime_ns + 1) for window in closed.windows]
                 self._unwritten.append((windows, {}))
                 ends[uuid] = (last.utc, chain.energy_mj())
-        gaps = [gap for uuid, (end, mj) in sorted(ends.items()) for gap in _gap(uuid, end, start, mj)]
-        if gaps:
-            through = {
-                uuid: [self._boot_id, 0, mj, format_instant(max(start, end))] for uuid, (end, mj) in ends.items()
-            }
-            self._unwritten.append((gaps, through))
         for uuid, (end, mj) in ends.items():
             floor_mw = old[uuid].floor.power_mw if uuid in old else None
-            self._bases[uuid] = [mj, floor_mw, format_instant(max(start, end))]
-        latest = max([start, *(end for end, _ in ends.values())])
+            self._bases[uuid] = [mj, floor_mw, format_instant(end)]
+        latest = max([now.utc, *([last.utc] if last else []), *(end for end, _ in ends.values())])
         self.timeline = Timeline(replace(now, utc=latest))
 
     # -- every second ------------------------------------------------------------------------
@@ -224,7 +221,18 @@ class NodeMeter:
             if not chain.stretches and chain.known_from_ns is not None:
                 ago = timedelta(microseconds=(now.boottime_ns - chain.known_from_ns) // 1_000)
                 not_before = parse_instant(self._bases.get(uuid, _NO_BASE)[2], "base")
-                chain.cut(chain.known_from_ns, max(now.utc - ago, not_before), DeviceHolds())
+                begin = max(now.utc - ago, not_before)
+                chain.cut(chain.known_from_ns, begin, DeviceHolds())
+                if uuid in self._bases:
+                    self._tell_gap(uuid, chain.known_from_ns, not_before, begin)
+
+    def _tell_gap(self, uuid: str, begin_ns: int, end: datetime, begin: datetime) -> None:
+        """Say once that a device was not metered from the end of its last window until its chain began anew."""
+        known = self._log.through.get(uuid)
+        gaps = list(_gap(uuid, end, begin, self._bases[uuid][0]))
+        if gaps and not (known and known[0] == self._fed_boot_id):
+            through = [self._fed_boot_id, begin_ns, self._bases[uuid][0], format_instant(begin)]
+            self._unwritten.append((gaps, {uuid: through}))
 
     # -- to the disk -------------------------------------------------------------------------
 

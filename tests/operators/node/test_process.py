@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -25,6 +28,7 @@ from tests.operators.node.doubles import Api, Cluster, Kubelet, kubeconfig, pod_
 
 pytestmark = [pytest.mark.nvml, pytest.mark.timeout(120)]
 
+DISK = Path(__file__).parents[2] / "nvml" / "disk.c"
 GPUS = ("GPU-00000000-0000-0000-0000-000000000001", "GPU-00000000-0000-0000-0000-000000000002")
 
 
@@ -293,6 +297,46 @@ def test_f3_while_the_api_is_away_windows_wait_and_are_delivered_once(node: Node
     node.stop("windows wait", "windows are sent again")
     check_windows_meet(node.api)
     assert all(node.of_pod(f"uid-{n}") for n in range(4))
+
+
+@pytest.fixture(scope="session")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library that makes a disk refuse."""
+    made = tmp_path_factory.mktemp("disk") / "libdisk.so"
+    options = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o", str(made), str(DISK), "-ldl"]
+    subprocess.run([*shlex.split(os.environ.get("CC", "cc")), *options], check=True)
+    return made
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EROFS], ids=errno.errorcode.get)
+def test_f8_a_process_whose_disk_refuses_measures_on_says_so_and_loses_nothing(
+    node: Node, disk: Path, free_port: int, error: int
+) -> None:
+    says = node.folder / "says"
+    preloaded = {"LD_PRELOAD": str(disk), "DISK_FOLDER": str(node.folder / "state"), "DISK_SAYS": str(says)}
+    node.start(JOULEGATE_METER_PORT=str(free_port), **preloaded)
+    until(lambda: get_or_nothing(free_port, "/readyz") == "ok\n")
+    node.hold("uid-0", "pod-0", "nvidia.com/gpu", GPUS[0])
+    node.await_asked(10)
+    says.write_text(str(int(error)))
+    for n in (1, 2):
+        node.release(f"uid-{n - 1}", f"pod-{n - 1}")
+        node.await_asked(10)
+        node.hold(f"uid-{n}", f"pod-{n}", "nvidia.com/gpu", GPUS[0])
+        node.await_asked(10)
+    until(lambda: "wait for the disk" in get_or_nothing(free_port, "/readyz"))
+    (line,) = [
+        line for line in get(free_port, "/metrics")[1].splitlines() if line.startswith("joulegate_meter_disk_errors")
+    ]
+    assert float(line.split()[1]) > 0
+    assert get(free_port, "/healthz")[0] == 200
+    says.write_text("")
+    until(lambda: get_or_nothing(free_port, "/readyz") == "ok\n")
+    until(lambda: node.of_pod("uid-1"))
+    node.stop("windows wait", "windows are sent again")
+    check_windows_meet(node.api)
+    assert all(node.of_pod(f"uid-{n}") for n in range(3))
+    assert len(node.api.windows) == 1
 
 
 def get(port: int, path: str) -> tuple[int, str]:
