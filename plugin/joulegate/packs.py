@@ -15,15 +15,17 @@ from importlib.resources import files
 from typing import Any, Final
 
 from joulegate.core.cells import read_table
+from joulegate.core.embodied import EmbodiedFigure
 from joulegate.core.errors import ConflictError, NotFoundError
 from joulegate.core.footprint import EmissionBasis, GridIntensity, Reference
 from joulegate.core.periods import parse_instant
-from joulegate.core.units import UG_PER_G, parse_whole
+from joulegate.core.units import UG_PER_G, UG_PER_KG, parse_whole
 
 _FOLDER: Final = "data/factors"
 _FIELDS: Final = (
     "zone", "valid_from", "valid_to", "data_until", "g_per_kwh", "basis", "boundary", "mix", "signal", "gwp",
 )  # fmt: skip
+_EMBODIED: Final = ("gpu", "product", "kg", "scope", "publisher", "source", "licence")
 _REGION: Final = ("provider", "region", "zone", "country")
 
 
@@ -83,6 +85,13 @@ def region_named(provider: str, region: str) -> Region:
         if (known.provider, known.region) == (provider, region):
             return known
     raise NotFoundError(f"no region {region!r} of {provider!r} is known; name the grid zone of the site itself")
+
+
+@cache
+def embodied_figures() -> tuple[EmbodiedFigure, ...]:
+    """What publishers say of making accelerators; see :mod:`joulegate.core.embodied`."""
+    table = read_table(_text("embodied.csv").splitlines(keepends=True), "embodied.csv", _EMBODIED, "gpu")
+    return tuple(EmbodiedFigure(ug=parse_whole(cells.pop("kg"), UG_PER_KG, place), **cells) for place, cells in table)
 
 
 def _pack(row: Mapping[str, Any]) -> Pack:
