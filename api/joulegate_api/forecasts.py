@@ -61,8 +61,10 @@ class Forecast:
         return quote(estimates, book, site, start, self.duration_ns, basis)
 
 
-def forecast(demand: Demand, namespace: str, history: Sequence[PastRun], settings: Settings) -> Forecast:
-    """Predict every group of a demand.
+def forecast(
+    demand: Demand, namespace: str, history: Sequence[PastRun], settings: Settings, open_ns: int | None = None
+) -> Forecast:
+    """Predict every group of a demand; ``open_ns`` is how long one without an end is held.
 
     Raises :class:`~joulegate.core.errors.InvalidInputError` for a board that is
     in no table and was never measured.
@@ -78,7 +80,7 @@ def forecast(demand: Demand, namespace: str, history: Sequence[PastRun], setting
                 gpu_model=model,
                 gpu_model_known=group.gpu_model is not None,
                 accelerators=group.accelerators * group.replicas,
-                declared_ns=demand.declared_ns,
+                declared_ns=demand.declared_ns or open_ns,
                 deadline_ns=demand.deadline_ns,
                 default_ns=settings.default_duration_ns,
             ),

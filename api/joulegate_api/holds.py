@@ -76,6 +76,8 @@ def request_hold(uid: str, raw: Raw, parts: Parts, caller: Caller) -> JSONRespon
         raise InvalidInputError("goes with the origins extended and renewed, and only with them", "extension")
     if body.extension is not None:
         parts.store.holds.get(cluster, uid)  # nothing is held on top of nothing
+    if body.starts_at is not None and body.origin is not HoldKind.RENEWED:
+        raise InvalidInputError("goes with the origin renewed only", "starts_at")
     demand = demand_of(body.demand)
     if not demand.groups or demand.suspended:
         reason = Reason.HELD_LATER if demand.groups else Reason.NO_ACCELERATOR
@@ -89,6 +91,7 @@ def request_hold(uid: str, raw: Raw, parts: Parts, caller: Caller) -> JSONRespon
         origin=Origin(body.origin.value),
         extension=body.extension or "",
         labels_known=body.namespace_labels is not None,
+        starts_at=body.starts_at,
     )
     work = work_of(demand, body.namespace, body.namespace_labels or ())
     budgets = {budget.name: budget for budget in parts.store.budgets.list()}

@@ -1,14 +1,18 @@
-"""Asks for holds, and not again and again: a refusal is an entry each time."""
+"""Holds as the operator sees them, and how it asks for them: a refusal is an entry, so not again and again."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from fractions import Fraction
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from joulegate.client import ApiError, Client
-from joulegate.core.workloads import Demand
+from joulegate.core.periods import parse_instant
+from joulegate.core.records import Kind
+from joulegate.core.workloads import Demand, Group
 from joulegate.holds import demand_body
 from joulegate_operators.kube import Json
 
@@ -17,6 +21,7 @@ _AGAIN: Final = timedelta(minutes=5)
 """When somebody who was refused asks again although no balance has changed: limits, rates and history may."""
 
 _NOT_FOUND: Final = 404
+_PAGE: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +89,81 @@ class Asking:
                 self._balances[budget] = None
         balance = self._balances[budget]
         return None if balance is None else balance[_UNITS[unit]]["available"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One live part of a root's hold, as the API lists it."""
+
+    hold_id: str
+    root_uid: str
+    number: int
+    origin: str
+    demand: Demand
+    decision: str
+    decided_at: datetime
+    ended_at: datetime | None
+    claims: Sequence[Json]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The budgets that it is held in."""
+        return frozenset(claim["budget"] for claim in self.claims)
+
+    def energy(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """What is held and drawn in mJ, by budget and period."""
+        for claim in self.claims:
+            held, drawn = (int(claim[name].get("mj") or 0) for name in ("held", "drawn"))
+            yield claim["budget"], (held, drawn)
+
+
+def live_parts(api: Client, cluster: str, **filters: str) -> dict[str, list[Part]]:
+    """The live parts of every hold of a cluster by root, in their order.
+
+    Raises :class:`UnavailableError` and :class:`ApiError`.
+    """
+    found: dict[str, list[Part]] = {}
+    for state in ("confirmed", "unconfirmed"):
+        query = {"cluster": cluster, "state": state, "limit": str(_PAGE), **filters}
+        cursor: str | None = None
+        while True:
+            page = api.get(f"/v1/holds?{urlencode(query | ({'cursor': cursor} if cursor else {}))}")
+            for row in page["holds"]:
+                found.setdefault(row["root_uid"], []).append(_part(row))
+            cursor = page["cursor"]
+            if cursor is None:
+                break
+    return {uid: sorted(parts, key=lambda part: part.number) for uid, parts in found.items()}
+
+
+def _part(row: Json) -> Part:
+    verdict = row["verdict"]
+    return Part(
+        hold_id=row["hold_id"],
+        root_uid=row["root_uid"],
+        number=row["part"],
+        origin=row["origin"],
+        demand=_demand(row["demand"]),
+        decision=f"{verdict['outcome']} {verdict['reason']}",
+        decided_at=parse_instant(row["decided_at"], "decided_at"),
+        ended_at=None if row["ended_at"] is None else parse_instant(row["ended_at"], "ended_at"),
+        claims=row["claims"],
+    )
+
+
+def _demand(body: Json) -> Demand:
+    """A demand as the API writes it: whole numbers are decimal strings there."""
+    groups = [
+        Group(each["gpu_model"], Fraction(each["accelerators"]), int(each["replicas"])) for each in body["groups"]
+    ]
+    times = {name: None if body[name] is None else int(body[name]) for name in ("declared_ns", "deadline_ns")}
+    return Demand(
+        kind=Kind(body["kind"]),
+        groups=tuple(groups),
+        added_kind=None if body["added_kind"] is None else Kind(body["added_kind"]),
+        model=body["model"],
+        budget=body["budget"],
+        suspended=body["suspended"],
+        open_ended=body["open_ended"],
+        **times,
+    )

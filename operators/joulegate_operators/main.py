@@ -21,6 +21,7 @@ from joulegate_operators.informer import Informer
 from joulegate_operators.kube import connect
 from joulegate_operators.namespaces import Labels, informer_of
 from joulegate_operators.rates import Rates
+from joulegate_operators.running import Running
 from joulegate_operators.settings import Settings
 from joulegate_operators.workloads import Workloads
 
@@ -58,6 +59,7 @@ class Operator:
             Exceptions(kube, self._changed),
             Labels(kube, spaces, settings.namespace),
             workloads,
+            Running(kube, settings, workloads),
             Gates(kube, settings, workloads),
         )
         self._informers: dict[str, Informer[Any]] = {}

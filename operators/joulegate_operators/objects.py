@@ -17,6 +17,9 @@ DECISION: Final = ANNOTATION + "decision"
 HOLD: Final = ANNOTATION + "hold"
 """Annotations for people; nothing of Joulegate reads them back."""
 
+SUSPENDED_AT: Final = ANNOTATION + "suspended-at"
+"""When the operator suspended it: holds that were granted later are for going on."""
+
 _GONE: Final = (404, 409)
 _LONGEST_EVENT: Final = 1_024
 _CONTROLLER: Final = "joulegate-operator"

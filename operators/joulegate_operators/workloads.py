@@ -108,6 +108,11 @@ class Workloads:
         top, inside = trees(everything), governed(everything)
         return [each for each in everything if top[each.uid] == each.uid and each.uid in inside]
 
+    def busy(self) -> set[str]:
+        """The uids of roots that have a pod, or another child, that goes on."""
+        everything = [each for watched in self._watched.values() for each in watched.informer.objects().values()]
+        return _busy(everything, trees(everything))
+
     def labels_of(self, namespace: str) -> Sequence[Json] | None:
         """The labels of a namespace as the API takes them; None where they are not known."""
         found = (each.body["labels"] for each in self._namespaces.objects().values() if each.name == namespace)
@@ -199,7 +204,7 @@ class Workloads:
     def _release(self, api: Client, workloads: Sequence[Workload]) -> None:
         """End the holds of roots that say that they are done and whose pods have all ended."""
         roots = trees(workloads)
-        busy = {roots[each.uid] for each in workloads if each.ended_at is None and each.owner_uid is not None}
+        busy = _busy(workloads, roots)
         live = {each.uid for each in workloads}
         self._released &= live
         for each in workloads:
@@ -255,6 +260,10 @@ def _pods_of(workload: Workload, resource: Resource, pods: Mapping[str, list[Wor
     if resource is PODS and workload.owner_uid is not None:
         return []
     return pods.get(workload.uid, [])
+
+
+def _busy(workloads: Iterable[Workload], roots: Mapping[str, str]) -> set[str]:
+    return {roots[each.uid] for each in workloads if each.ended_at is None and each.owner_uid is not None}
 
 
 def _chunks(bodies: Sequence[Json], most: int) -> Iterator[Sequence[Json]]:

@@ -92,7 +92,7 @@ class HoldRequestBody:
 
     ``resource`` is the plural of the object's kind with its group, as in admission (`jobs.batch`, `pods`).
     An extension or a renewal holds for ``demand`` on top of what the root holds,
-    once for each ``extension``, an id that its sender makes.
+    once for each ``extension``, an id that its sender makes. A renewal may begin later, at ``starts_at``.
     """
 
     __pydantic_config__ = STRICT
@@ -105,6 +105,7 @@ class HoldRequestBody:
     extension: Identity | None = None
     subject: Line | None = None
     namespace_labels: Labels | None = None
+    starts_at: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True)

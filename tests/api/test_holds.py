@@ -144,3 +144,29 @@ def test_holds_are_listed_page_by_page_for_who_may_see_them(sqlite_service: Serv
     assert sqlite_service.get("/v1/holds?namespace=secret", by="vision-reader").status_code == 403
     assert len(sqlite_service.get("/v1/holds?budget=vision").json()["holds"]) == 3
     assert sqlite_service.get("/v1/holds?state=confirmed").json()["holds"] == []
+
+
+OPEN: dict[str, Any] = {**DEMAND, "kind": "inference", "declared_ns": None, "open_ended": True}
+DAY_MJ = 24 * HOUR_MJ
+
+
+def test_open_ended_work_is_held_as_far_as_the_horizon_of_its_budget(service: Service) -> None:
+    service.put("/v1/budgets/vision", budget(limits={"energyKwh": "100"}, horizon="2d"))
+    made = service.post("/v1/holds/uid-1/request", asked(demand=OPEN), by="operator").json()
+    assert made["allowed"]
+    assert 0 < int(energy(service)["pending"]) <= 2 * DAY_MJ
+    assert service.post("/v1/holds/uid-1/request", asked(demand=OPEN), by="operator").json()["hold"] == made["hold"]
+
+
+def test_a_renewal_begins_where_the_hold_ends_and_is_held_even_beyond_the_limit(service: Service) -> None:
+    service.put("/v1/budgets/vision", budget(limits={"energyKwh": "0.5"}))
+    hourly = {**OPEN, "declared_ns": str(3_600 * 10**9)}
+    assert service.post("/v1/holds/uid-1/request", asked(demand=hourly), by="operator").json()["allowed"]
+    more = {"origin": "renewed", "extension": "uid-1:renewed:1", "starts_at": "2027-01-05T00:07:00Z"}
+    told = service.post("/v1/holds/uid-1/request", asked(demand=hourly, **more), by="operator").json()
+    again = service.post("/v1/holds/uid-1/request", asked(demand=hourly, **more), by="operator").json()
+    assert again["hold"] == told["hold"], "the same renewal is made once"
+    rows = service.get("/v1/holds?root_uid=uid-1").json()["holds"]
+    assert [claim["period_start"] for claim in rows[0]["claims"]] == ["2027-01-01T00:00:00Z"]
+    wrong = service.post("/v1/holds/uid-1/request", asked(starts_at="2027-01-05T00:07:00Z"), by="operator")
+    assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "starts_at")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from joulegate.core.binding import Work, bind, in_scope
 from joulegate.core.budgets import Budget
+from joulegate.core.horizons import open_time_ns
 from joulegate.core.workloads import Demand, Unresolved
 from joulegate_api.context import Context
 from joulegate_api.forecasts import Forecast, forecast
@@ -16,7 +18,10 @@ from joulegate_api.store import HoldRequest, Origin
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Which object asks, as whom, and why; ``labels_known`` where every label of its namespace is known."""
+    """Which object asks, as whom, and why; ``labels_known`` where every label of its namespace is known.
+
+    ``starts_at`` is when what is asked for begins, None is now.
+    """
 
     cluster: str
     root_uid: str
@@ -26,6 +31,7 @@ class Asked:
     origin: Origin = Origin.ADMITTED
     extension: str = ""
     labels_known: bool = False
+    starts_at: datetime | None = None
 
 
 def hold_request(
@@ -40,9 +46,12 @@ def hold_request(
     unknown = None if asked.labels_known else selected_by_labels(budgets, work)
     if unknown is not None:
         raise Unresolved(f"budget {unknown} selects namespaces by labels, which are not known here")
-    predicted = forecast(demand, work.namespace, parts.history.runs(), parts.settings)
-    quantile = max((budgets[name].hold_quantile for name in bind(budgets, work).names), default=P90)
     now = parts.now()
+    binding = [budgets[name] for name in bind(budgets, work).names]
+    start = max(now, asked.starts_at or now)
+    ahead_ns = open_time_ns(demand, binding, start)
+    predicted = forecast(demand, work.namespace, parts.history.runs(), parts.settings, ahead_ns)
+    quantile = max((budget.hold_quantile for budget in binding), default=P90)
     request = HoldRequest(
         cluster=asked.cluster,
         root_uid=asked.root_uid,
@@ -51,7 +60,7 @@ def hold_request(
         name=asked.name,
         work=work,
         demand=demand,
-        quote=predicted.quote(parts.store.rates.book(), parts.settings.site, now, quantile),
+        quote=predicted.quote(parts.store.rates.book(), parts.settings.site, start, quantile),
         subject=asked.subject,
         requested_at=now,
         origin=asked.origin,

@@ -8,7 +8,7 @@ undecidable, and its budgets say what happens to it. Unknown fields are ignored.
 
 from joulegate.core.workloads.apps import scaled
 from joulegate.core.workloads.demand import Demand, Group, Unresolved
-from joulegate.core.workloads.gates import GATE, POD_GATE, can_be_gated, gate, is_gated, lifted
+from joulegate.core.workloads.gates import EXHAUSTED, GATE, POD_GATE, can_be_gated, gate, is_gated, lifted
 from joulegate.core.workloads.kinds import (
     Stage,
     demand_of,
@@ -24,6 +24,7 @@ from joulegate.core.workloads.surroundings import ALONE, Node, Reference, Surrou
 __all__ = [
     "ALONE",
     "ANNOTATION",
+    "EXHAUSTED",
     "GATE",
     "GPU_PRODUCT",
     "POD_GATE",

@@ -22,6 +22,9 @@ GATE: Final = ANNOTATION + "gate"
 QUEUED: Final = "queued"
 """Value of the annotation: nothing is held for it, and it has not begun."""
 
+EXHAUSTED: Final = "exhausted"
+"""Value of the annotation: it ran, and was suspended because its budget is exhausted."""
+
 _POD: Final = ("v1", "Pod")
 _SUSPENDED: Final = frozenset(
     {
@@ -62,7 +65,11 @@ def is_gated(manifest: Manifest) -> bool:
     spec = optional(manifest.get("spec"), "spec")
     if manifest.get("kind") == "Pod":
         return has_pod_gate(spec)
-    return can_be_gated(manifest) and flag(spec, "suspend", "spec") and annotations_of(manifest).get(GATE) == QUEUED
+    return (
+        can_be_gated(manifest)
+        and flag(spec, "suspend", "spec")
+        and annotations_of(manifest).get(GATE) in (QUEUED, EXHAUSTED)
+    )
 
 
 def has_pod_gate(spec: Manifest) -> bool:
