@@ -155,6 +155,10 @@ class Budgets:
     def hierarchy(self, connection: Connection | None = None) -> Hierarchy:
         """The open budgets; read again only where their version has changed."""
         if connection is None:
+            with self._lock:
+                known = self._known
+            if known is not None and known.version == versions.glance(self._database, self._tenant).hierarchy:
+                return known
             with self._database.read() as reading:
                 return self.hierarchy(reading)
         version = versions.current(connection, self._tenant).hierarchy

@@ -94,6 +94,16 @@ class Database:
             yield connection
 
     @contextmanager
+    def glance(self) -> Iterator[Connection]:
+        """For one statement that reads: without the two journeys that begin and end a transaction."""
+        if self.is_sqlite:
+            with self.read() as connection:
+                yield connection
+            return
+        with self._errors(), self._engine.connect() as opened:
+            yield opened.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that is kept as a whole when the block ends, durably, or not at all."""
         with (

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection, select, update
 
+from joulegate_api.store.database import Database
 from joulegate_api.store.entries import Transaction
 from joulegate_api.store.tables import versions
 
@@ -23,6 +24,12 @@ def current(connection: Connection, tenant: str) -> Versions:
         select(versions.c.hierarchy, versions.c.rates).where(versions.c.tenant == tenant)
     ).one_or_none()
     return Versions(*row) if row else Versions(0, 0)
+
+
+def glance(database: Database, tenant: str) -> Versions:
+    """The counters now, in one journey to the database: every decision asks for them."""
+    with database.glance() as connection:
+        return current(connection, tenant)
 
 
 def advance(transaction: Transaction, name: Literal["hierarchy", "rates"]) -> int:
