@@ -25,6 +25,25 @@ def test_records_are_imported_once_listed_and_shown(joulegate: Command, api: Ser
     assert missing.err.count("\n") == 1
 
 
+def test_a_second_opinion_is_shown_beside_ours_with_its_difference(
+    joulegate: Command, api: Service, tmp_path: Path
+) -> None:
+    priced(api)
+    opinion = {"tool": "codecarbon 3.3.0", "duration_ns": "301000000000", "host_mj": "5000000"}
+    found = {**opinion, "accelerator_mj": "63000000", "reason": None}
+    none = {**opinion, "accelerator_mj": None, "reason": "it found no GPU"}
+    file = tmp_path / "record.json"
+    file.write_text(json.dumps(record("r1", opinions=[found, none])))
+    joulegate("records", "import", str(file))
+    shown = yaml.safe_load(joulegate("records", "show", "r1").out)
+    assert [one["difference_percent"] for one in shown["opinions"]] == [5.0, None]
+    assert [one["tool"] for one in shown["opinions"]] == ["codecarbon 3.3.0"] * 2
+    assert shown["opinions"][1]["reason"] == "it found no GPU"
+    assert shown["footprint"]["energy_mj"] == "60000000"
+    (inside,) = joulegate("records", "show", "run-r1", "--json").json["records"]
+    assert inside["opinions"] == shown["opinions"]
+
+
 def test_a_record_that_is_refused_is_named_by_its_line(joulegate: Command, api: Service, tmp_path: Path) -> None:
     file = tmp_path / "records.jsonl"
     file.write_text(json.dumps(record("r1")) + "\n" + json.dumps(record("r2", kind="magic")) + "\n")
