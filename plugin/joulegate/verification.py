@@ -17,11 +17,12 @@ from joulegate import bundles, signing
 from joulegate.bundles import CHECKPOINT, ENTRIES, KEYS, MANIFEST, REPORT, WINDOWS, Bundle
 from joulegate.core.checkpoints import Checkpoint, Note, VerifierKey, read_checkpoint, read_key, read_note
 from joulegate.core.encoding import decode, encode
-from joulegate.core.errors import InvalidInputError, UnavailableError
+from joulegate.core.errors import InvalidInputError, NotFoundError, UnavailableError
 from joulegate.core.leaves import Leaves
 from joulegate.core.log import canonical, read_canonical
 from joulegate.core.merkle import leaf_hash
 from joulegate.core.recount import Recount, Reported
+from joulegate.packs import pack_named
 
 BUNDLE_VERSION: Final = "1"
 MOST_FAULTS: Final = 20
@@ -173,7 +174,7 @@ class _Reading:
                 digest.update(piece)
                 yield piece
 
-        leaves = Leaves(head.origin.rpartition("/")[2], Recount(self._manifest.reported), sizes)
+        leaves = Leaves(head.origin.rpartition("/")[2], recount_of(self._manifest.reported), sizes)
         whole = self._verdict.check("every entry is canonical and follows the one before it of its writer")
         for line in self._bundle.lines(ENTRIES, pieces()):
             fault = leaves.add(line)
@@ -272,12 +273,18 @@ class _Reading:
     def _windows(self, leaves: Leaves) -> None:
         """Each line is the batch whose hash an entry holds."""
         check = self._verdict.check("every batch of windows is the one that its entry names")
-        hashes = iter(leaves.batches)
+        named = iter(leaves.batches)
         for line in self._bundle.lines(WINDOWS):
             check.items += 1
-            if leaf_hash(line).hex() != next(hashes, None):
+            digest, at = next(named, ("", ""))
+            if leaf_hash(line).hex() != digest:
                 check.fail(f"batch {check.items - 1} differs")
-        if next(hashes, None) is not None:
+                continue
+            try:
+                leaves.recount.add_windows(at, read_canonical(line))
+            except InvalidInputError as error:
+                check.fail(f"batch {check.items - 1} {error}")
+        if next(named, None) is not None:
             check.fail("batches are missing")
 
     def _report(self, leaves: Leaves) -> None:
@@ -299,6 +306,23 @@ class _Reading:
         made = {"digest": report.digest, **encode(self._manifest.reported)}
         if made not in leaves.reports.get(self._manifest.report_id, []):
             check.fail("the log does not tell that this report was made")
+
+
+def recount_of(reported: Reported) -> Recount:
+    """An empty recount; a factor pack that stands beside comes with this package, and must be the one that was meant.
+
+    Raises :class:`InvalidInputError` where this package has no such pack, or another one of its name.
+    """
+    against = reported.query.against
+    if against is None:
+        return Recount(reported)
+    try:
+        pack = pack_named(against.name)
+    except NotFoundError as error:
+        raise InvalidInputError(str(error), "against") from None
+    if pack.rows_sha256 != against.rows_sha256:
+        raise InvalidInputError(f"this package has another pack {against.name}", "against")
+    return Recount(reported, pack.intensities())
 
 
 def manifest_of(head: Checkpoint, report_id: str, reported: Reported, members: dict[str, tuple[str, int]]) -> bytes:

@@ -20,7 +20,7 @@ from joulegate.core.errors import ConflictError
 from joulegate.core.log import EntryType, canonical, read_entry
 from joulegate.core.periods import format_instant, parse_instant
 from joulegate.core.recount import Recount, Reported
-from joulegate.verification import manifest_of
+from joulegate.verification import manifest_of, recount_of
 from joulegate_api.log_keeper import LogKeeper
 from joulegate_api.reports.making import id_of
 from joulegate_api.store import Signed, Store
@@ -90,7 +90,7 @@ class _Writing:
         note = read_note(self.signed.note)
         known = [read_key(str(body["key"])) for body in self.store.log.bodies(EntryType.KEY_EVENT)]
         keys = list(dict.fromkeys(str(key) for key in known if signing.is_note_of(note, key)))
-        recount = Recount(self.reported)
+        recount = recount_of(self.reported)
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as batches:
             yield bundles.CHECKPOINT, self._hashed(bundles.CHECKPOINT, [self.signed.note.encode()])
             yield bundles.ENTRIES, self._hashed(bundles.ENTRIES, self._entries(recount, batches))
@@ -125,5 +125,6 @@ class _Writing:
             recount.add(entry.type, entry.at, entry.body)
             if entry.type == EntryType.WINDOWS:
                 bodies: list[Any] = self.store.log.batch(entry.body["incarnation"], entry.body["seqs"])
+                recount.add_windows(entry.at, bodies)
                 batches.write(canonical(bodies) + b"\n")
             yield leaf.data + b"\n"

@@ -8,23 +8,37 @@ and the beginning of the digest of what it said.
 from __future__ import annotations
 
 import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as NotBase64
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 import joulegate
-from joulegate.core.audit import AuditReport, Decided, Query, audit
-from joulegate.core.errors import ConflictError, InvalidInputError, NotFoundError
-from joulegate.core.periods import Period, quarter_of
+from joulegate.core.audit import AuditReport, Decided, Query, Tree, audit
+from joulegate.core.checkpoints import read_checkpoint, read_note
+from joulegate.core.encoding import decode, encode
+from joulegate.core.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
+from joulegate.core.evidence import EVENTS, Evidence, event_of, reading_of
+from joulegate.core.log import EntryType, canonical, read_canonical
+from joulegate.core.periods import Period, parse_instant, quarter_of
+from joulegate.core.scopes import ScopeKind
 from joulegate.core.tallies import Fact, Slice
+from joulegate.packs import pack_named
+from joulegate_api.log_keeper import LogKeeper
 from joulegate_api.store import RecordFilters, Store
 
 _DIGITS: Final = 12
 _ID: Final = re.compile(
-    r"report~(\d{8}T\d{6}Z)~(\d{8}T\d{6}Z)~([A-Za-z0-9._-]{0,253})~(\d{8}T\d{12}Z)~([0-9a-f]{12})", re.ASCII
+    r"report~(\d{8}T\d{6}Z)~(\d{8}T\d{6}Z)~([A-Za-z0-9._-]{0,253})~(?:([A-Za-z0-9_-]{1,8000})~)?"
+    r"(\d{8}T\d{12}Z)~([0-9a-f]{12})",
+    re.ASCII,
 )
 _INSTANT: Final = "%Y%m%dT%H%M%SZ"
 _EXACT_INSTANT: Final = "%Y%m%dT%H%M%S%fZ"
+_ASKED: Final = ("scope", "comparing", "against")
+"""What of a query is in the id as one word, because names may hold any letters."""
 
 
 def make(store: Store, query: Query, as_of: datetime | None = None) -> AuditReport:
@@ -39,18 +53,41 @@ def make(store: Store, query: Query, as_of: datetime | None = None) -> AuditRepo
     for name, instant in (("since", period.start), ("until", period.end)):
         if quarter_of(instant) != instant:
             raise InvalidInputError("must be on a quarter-hour in UTC, such as the begin of a day", name)
+    software = f"joulegate {joulegate.__version__}"
     return audit(
-        query, _facts(store, query, as_of), _decided(store, query, as_of), f"joulegate {joulegate.__version__}"
+        query, _facts(store, query, as_of), _decided(store, query, as_of), software, _evidence(store, query, as_of)
     )
+
+
+def with_tree(store: Store, keeper: LogKeeper, report: AuditReport) -> AuditReport:
+    """The report with the signed tree that covers its own entry; without one where the log was never signed.
+
+    The tree is that of the first checkpoint after the entry, so it is the same each time.
+    """
+    store.sequencer.catch_up()
+    found = store.log.find(EntryType.REPORT, id_of(report))
+    if found is None:
+        return report
+    try:
+        signed = store.log.first_checkpoint(found[0]) or keeper.covering()
+    except UnavailableError:
+        return report
+    note = read_note(signed.note)
+    head = read_checkpoint(note)
+    names = tuple(f"{each.name}+{each.key_hash.hex()}" for each in note.signatures)
+    return replace(report, tree=Tree(head.origin, head.size, head.root.hex(), found[0], names))
 
 
 def id_of(report: AuditReport) -> str:
     """The name under which the same report can be had again; letters that an address and a file name may hold."""
-    period = report.query.period
+    query = report.query
+    told = encode(query)
+    asked = {name: told[name] for name in _ASKED if name in told}
     parts = (
-        f"{period.start:{_INSTANT}}",
-        f"{period.end:{_INSTANT}}",
-        report.query.namespace or "",
+        f"{query.period.start:{_INSTANT}}",
+        f"{query.period.end:{_INSTANT}}",
+        query.namespace or "",
+        *([urlsafe_b64encode(canonical(asked)).decode().rstrip("=")] if asked else []),
         f"{report.as_of.astimezone(UTC):{_EXACT_INSTANT}}",
         report.digest[:_DIGITS],
     )
@@ -76,11 +113,15 @@ def read_id(report_id: str) -> tuple[Query, datetime, str]:
     match = _ID.fullmatch(report_id)
     if match is None:
         raise NotFoundError("there is no report of this id")
-    start, end, namespace, as_of, digest = match.groups()
+    start, end, namespace, asked, as_of, digest = match.groups()
     try:
         period = Period(_instant(start, _INSTANT), _instant(end, _INSTANT))
-        return Query(period, namespace or None), _instant(as_of, _EXACT_INSTANT), digest
-    except ValueError as error:
+        more = read_canonical(urlsafe_b64decode(asked + "=" * (-len(asked) % 4))) if asked else {}
+        if asked and (not isinstance(more, dict) or not more or not set(more) <= set(_ASKED)):
+            raise NotFoundError("there is no report of this id")
+        query = decode(Query, {**encode(Query(period, namespace or None)), **more})
+        return query, _instant(as_of, _EXACT_INSTANT), digest
+    except (ValueError, NotBase64, InvalidInputError) as error:
         raise NotFoundError("there is no report of this id") from error
 
 
@@ -89,8 +130,16 @@ def _instant(text: str, form: str) -> datetime:
 
 
 def _facts(store: Store, query: Query, as_of: datetime | None) -> Iterator[Fact]:
+    scope = query.scope
+    name = {scope.kind: scope.name} if scope is not None else {}
     filters = RecordFilters(
-        namespace=query.namespace, until=query.period.end, ended_after=query.period.start, accepted_by=as_of
+        namespace=query.namespace,
+        pipeline=name.get(ScopeKind.PIPELINE),
+        model=name.get(ScopeKind.MODEL),
+        run_uid=name.get(ScopeKind.RUN),
+        until=query.period.end,
+        ended_after=query.period.start,
+        accepted_by=as_of,
     )
     cursor: str | None = None
     while True:
@@ -120,3 +169,16 @@ def _decided(store: Store, query: Query, as_of: datetime | None) -> list[Decided
         for decision in store.journal.each(query.period.start, query.period.end)
         if query.namespace in (None, decision.namespace) and (as_of is None or decision.at <= as_of)
     ]
+
+
+def _evidence(store: Store, query: Query, as_of: datetime | None) -> Evidence:
+    """What the log tells beside; of whole devices only where everything is reported."""
+    told = ((entry, parse_instant(entry.at, "at")) for entry in store.log.told(EVENTS, query.period.start))
+    events = [event_of(entry.type, at, entry.body) for entry, at in told if as_of is None or at <= as_of]
+    against = query.against
+    rows = pack_named(against.name).intensities() if against is not None else ()
+    if not query.is_whole:
+        return Evidence(tuple(events), intensities=rows)
+    readings = [reading_of(body, at) for body, at in store.log.windows(query.period, as_of)]
+    devices = [(parse_instant(entry.at, "at"), entry.body) for entry in store.log.told([EntryType.DEVICE])]
+    return Evidence(tuple(events), tuple(readings), tuple(devices), rows)

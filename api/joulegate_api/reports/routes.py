@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from fractions import Fraction
 from http import HTTPStatus
-from typing import Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from joulegate.core.audit import AuditReport, Query
-from joulegate.core.errors import NotFoundError, NotPermittedError
+from joulegate.core.audit import AuditReport, PackOf, Query
+from joulegate.core.errors import InvalidInputError, NotFoundError, NotPermittedError
+from joulegate.core.inferiority import Comparing
 from joulegate.core.periods import Period
-from joulegate.schema import STRICT, Line, Moment
+from joulegate.core.scopes import parse_scope
+from joulegate.packs import pack_named
+from joulegate.schema import STRICT, Items, Line, Moment
 from joulegate_api.auth import AUDITORS, Principal
 from joulegate_api.bodies import Body, Raw
 from joulegate_api.context import Caller, Context, Parts, answer, takes
 from joulegate_api.records import visible
 from joulegate_api.reports import FORMATS, bundle
-from joulegate_api.reports.making import id_of, make, make_again, read_id
+from joulegate_api.reports.making import id_of, make, make_again, read_id, with_tree
 from joulegate_api.store import RecordFilters
 
 router = APIRouter(tags=["reports"])
@@ -26,23 +31,33 @@ router = APIRouter(tags=["reports"])
 
 @dataclass(frozen=True, slots=True)
 class ReportBody:
-    """``POST /v1/reports``: what lies in [``since``, ``until``), quarter-hours in UTC, of one namespace or of all."""
+    """``POST /v1/reports``: what lies in [``since``, ``until``), quarter-hours in UTC, of one namespace or of all.
+
+    ``scope`` is ``organisation`` or ``team:``, ``namespace:``, ``pipeline:``, ``model:`` or ``run:`` and a name.
+    ``compare`` names variants, the baseline first; ``margin`` is by how much of its figure of merit one may be
+    worse (a decimal). ``against`` names a factor pack that the same energy is priced by beside.
+    """
 
     __pydantic_config__ = STRICT
     since: Moment
     until: Moment
     namespace: Line | None = None
+    scope: Line | None = None
+    compare: Annotated[tuple[Line, ...], Items(20)] = ()
+    margin: Line | None = None
+    work: Line | None = None
+    quality: Line | None = None
+    against: Line | None = None
 
 
 REPORT: Final = Body(ReportBody)
+_DECIMAL: Final = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 
 
 @router.post("/v1/reports", openapi_extra=takes(REPORT.reference))
 def post_report(raw: Raw, parts: Parts, caller: Caller) -> JSONResponse:
     """Make a report; its id says what it is of and as of when, so that the same one can be had again."""
-    asked = REPORT.read(raw)
-    namespace = _seen(asked.namespace, parts, caller)
-    report = make(parts.store, Query(Period(asked.since, asked.until), namespace))
+    report = make(parts.store, _query(REPORT.read(raw), parts, caller))
     bundle.tell(parts.store, report, caller.name)
     body = {
         "id": id_of(report),
@@ -67,7 +82,7 @@ def get_report(report_id: str, name: str, parts: Parts, caller: Caller) -> Respo
     report = make_again(parts.store, report_id)
     if form is None:
         return _bundle(report_id, parts, caller, report)
-    content = form.render(report)
+    content = form.render(with_tree(parts.store, parts.keeper, report))
     return Response(content, media_type=form.media_type, headers={"Content-Disposition": _inline(report_id, name)})
 
 
@@ -78,6 +93,30 @@ def _bundle(report_id: str, parts: Context, caller: Principal, report: AuditRepo
     file = bundle.make(parts.store, parts.keeper, report)
     headers = {"Content-Disposition": f'attachment; filename="{report_id}.bundle.zip"'}
     return StreamingResponse(bundle.pieces_of(file), media_type=bundle.MEDIA_TYPE, headers=headers)
+
+
+def _query(asked: ReportBody, parts: Context, caller: Principal) -> Query:
+    """What is reported; raises :class:`InvalidInputError` for what contradicts itself."""
+    namespace, scope = parse_scope(asked.scope) if asked.scope is not None else (None, None)
+    if namespace and asked.namespace and namespace != asked.namespace:
+        raise InvalidInputError("names another namespace than the scope", "namespace")
+    comparing = None
+    if asked.compare:
+        margin = None if asked.margin is None else _margin(asked.margin)
+        comparing = Comparing(asked.compare, margin, asked.work, asked.quality)
+    elif asked.margin is not None:
+        raise InvalidInputError("says nothing without variants to compare", "margin")
+    against = None
+    if asked.against is not None:
+        against = PackOf(asked.against, pack_named(asked.against).rows_sha256)
+    seen = _seen(namespace or asked.namespace, parts, caller)
+    return Query(Period(asked.since, asked.until), seen, scope, comparing, against)
+
+
+def _margin(text: str) -> Fraction:
+    if not _DECIMAL.fullmatch(text):
+        raise InvalidInputError("must be a decimal such as 0.01", "margin")
+    return Fraction(text)
 
 
 def _may_audit(caller: Principal) -> bool:

@@ -10,8 +10,9 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select
 
 from joulegate.core.errors import InvalidInputError, NotFoundError
-from joulegate.core.log import EntryType, read_entry
+from joulegate.core.log import Entry, EntryType, read_entry
 from joulegate.core.merkle import EMPTY_ROOT, NodeReader, consistency_proof, inclusion_proof, node_hash, subtree
+from joulegate.core.periods import Period
 from joulegate_api.store.database import Database
 from joulegate_api.store.entries import Writer
 from joulegate_api.store.log_tables import log_checkpoints, log_leaves, log_nodes, log_retentions
@@ -125,6 +126,29 @@ class LogBook:
         with self._database.read() as connection:
             found = connection.execute(query.order_by(of.recorded_at, of.writer_seq)).scalars()
             return [dict(read_entry(data).body) for data in found]
+
+    def told(self, kinds: Sequence[EntryType], since: datetime | None = None) -> Iterator[Entry]:
+        """Every entry of these kinds, from ``since`` on, the oldest first."""
+        of = entries.c
+        query = select(of.data).where(of.tenant == self._tenant, of.type.in_([kind.value for kind in kinds]))
+        if since is not None:
+            query = query.where(of.recorded_at >= since)
+        query = query.order_by(of.recorded_at, of.writer_id, of.writer_epoch, of.writer_seq)
+        with self._database.read() as connection:
+            for data in connection.execute(query.execution_options(yield_per=_STRETCH)).scalars():
+                yield read_entry(data)
+
+    def windows(self, period: Period, accepted_by: datetime | None) -> Iterator[tuple[dict[str, Any], datetime]]:
+        """The windows that touch a period as entries name them, each with the instant of its entry."""
+        of = windows.c
+        query = select(of.body, of.accepted_at).where(
+            of.tenant == self._tenant, of.end > period.start, of.start < period.end
+        )
+        if accepted_by is not None:
+            query = query.where(of.accepted_at <= accepted_by)
+        with self._database.read() as connection:
+            for row in connection.execute(query.execution_options(yield_per=_STRETCH)):
+                yield row.body, row.accepted_at
 
     def find(self, kind: EntryType, fact_id: str) -> tuple[int, dict[str, Any], str] | None:
         """Place, body and instant of the first entry of this kind and id that has a place; None where none has."""

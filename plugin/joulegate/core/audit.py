@@ -11,15 +11,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Final
 
 from joulegate.core.encoding import encode
+from joulegate.core.evidence import DeviceBalance, Event, Evidence, Hours, balances_of, enrolments_of, hours_of
+from joulegate.core.footprint import EmissionBasis, GridIntensity, Rates, carbon_of, intensity_at
+from joulegate.core.inferiority import Compared, Comparing, compared
 from joulegate.core.log import canonical
-from joulegate.core.metering import Boundary
-from joulegate.core.periods import Period, format_instant, quarter_of
+from joulegate.core.metering import Boundary, Method
+from joulegate.core.periods import Period
+from joulegate.core.recomputing import Check, balances_again, intervals_again, priced_again, totals_again
+from joulegate.core.records import LATER, EfficiencyRecord
+from joulegate.core.scopes import ORGANISATION, Scope
 from joulegate.core.tallies import (
     DeviceRow,
     Fact,
@@ -29,6 +35,7 @@ from joulegate.core.tallies import (
     Share,
     Slice,
     Total,
+    coverage_of,
     devices_of,
     interval_of,
     intervals_in,
@@ -38,7 +45,7 @@ from joulegate.core.tallies import (
     totals_of,
 )
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the form of a report; raised when a field changes its meaning."""
 
 
@@ -52,11 +59,36 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True)
+class PackOf:
+    """A factor pack of the package, by its name and the SHA-256 (hex) of its rows."""
+
+    name: str
+    rows_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
-    """What a report is of: a period of whole UTC quarter-hours, and one namespace or all (None)."""
+    """What a report is of: a period of whole UTC quarter-hours, one namespace or all (None), one scope or all.
+
+    ``comparing`` asks for variants side by side, ``against`` for the carbon of the same energy under another pack.
+    """
 
     period: Period
     namespace: str | None
+    scope: Scope | None = field(default=None, metadata=LATER)
+    comparing: Comparing | None = field(default=None, metadata=LATER)
+    against: PackOf | None = field(default=None, metadata=LATER)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything of the organisation is in it, so that whole devices can be balanced."""
+        return self.namespace is None and self.scope is None
+
+    @property
+    def of(self) -> str:
+        """What is reported, for people."""
+        names = [f"namespace:{self.namespace}"] if self.namespace else []
+        return ", ".join([*names, *([str(self.scope)] if self.scope else [])]) or ORGANISATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +112,30 @@ class Unpriced:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was computed a second time: over how many items, and what did not come out."""
+class UnderPack:
+    """Carbon of one boundary by the rates in force and by another pack's, of the same slices and the same PUE.
 
-    name: str
-    items: int
-    differences: tuple[str, ...]
+    Only slices that both could price are in the two sums; ``unknown`` counts the others.
+    """
 
-    @property
-    def passed(self) -> bool:
-        """Whether everything came out to the last unit."""
-        return not self.differences
+    pack: str
+    boundary: Boundary
+    basis: EmissionBasis
+    slices: int
+    unknown: int
+    in_force_ug: int
+    under_pack_ug: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The signed log that a report was made from: the first checkpoint that covers the report's own entry."""
+
+    origin: str
+    size: int
+    root: str
+    report_index: int
+    keys: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +143,9 @@ class AuditReport:
     """What a period cost, by total, run and device, and what each figure stands on.
 
     ``as_of`` is the newest fact that is in it; the same query as of the same instant is
-    the same report. ``digest`` (hex SHA-256) is of everything else in it.
+    the same report. ``digest`` (hex SHA-256) is of everything else in it but ``tree``,
+    which is known only after the report is itself in the log. ``balances`` are of whole
+    devices, so they stand in reports of everything only.
     """
 
     version: int
@@ -115,8 +162,16 @@ class AuditReport:
     decisions: tuple[Decisions, ...]
     host_energy_mj: int | None
     host_measured_runs: int
+    methods: tuple[Method, ...]
+    coverage_ppm: int
+    hours: tuple[Hours, ...]
+    balances: tuple[DeviceBalance, ...]
+    events: tuple[Event, ...]
+    comparison: Compared | None
+    under_pack: tuple[UnderPack, ...]
     checks: tuple[Check, ...]
     digest: str = ""
+    tree: Tree | None = field(default=None, metadata=LATER)
 
     @property
     def recomputed(self) -> bool:
@@ -129,27 +184,44 @@ class AuditReport:
         return sum(row.count for row in self.decisions if row.outcome in ("deny", "queue"))
 
 
-def audit(query: Query, facts: Iterable[Fact], decided: Sequence[Decided], software: str) -> AuditReport:
-    """Make a report of everything that lies in the query's period.
+def audit(
+    query: Query,
+    facts: Iterable[Fact],
+    decided: Sequence[Decided],
+    software: str,
+    evidence: Evidence = Evidence(),  # noqa: B008 -- a value
+) -> AuditReport:
+    """Make a report of everything that lies in the query's period and scope.
 
     Slices and intervals outside the period are left out, so that the reports of
-    two periods that meet add up to that of both.
+    two periods that meet add up to that of both. Decisions are known by namespace, so
+    a report of a narrower scope counts none. Raises :class:`InvalidInputError` where
+    variants are to be compared that cannot be.
     """
-    inside = [within(fact, query.period) for fact in facts]
+    scope = query.scope
+    inside = [within(fact, query.period) for fact in facts if scope is None or scope.holds(fact)]
     inside = sorted((fact for fact in inside if fact.slices), key=lambda f: (f.record.started_at, f.record.record_id))
     slices = [part for fact in inside for part in fact.slices]
-    runs = tuple(run_row(fact) for fact in inside)
-    devices = devices_of(slices)
-    totals = totals_of(slices)
+    decided = decided if scope is None else ()
+    events = _events(query, inside, evidence.events)
+    read = [each.accepted_at for each in evidence.readings] if query.is_whole else []
+    as_of = max(
+        [query.period.start, *(f.accepted_at for f in inside), *(d.at for d in decided), *(e.at for e in events), *read]
+    )
+    enrolments = enrolments_of(body for at, body in evidence.devices if at <= as_of)
+    balances = balances_of(evidence.readings, enrolments, query.period, as_of) if query.is_whole else ()
+    runs, devices, totals = tuple(run_row(fact) for fact in inside), devices_of(slices), totals_of(slices)
     hosts = [fact.record.host.energy.mj for fact in inside if fact.record.host.energy is not None]
+    shares = shares_of(inside)
+    intervals = [interval for fact in inside for _, interval in intervals_in(fact)]
     report = AuditReport(
         version=VERSION,
         software=software,
         query=query,
-        as_of=max([query.period.start, *(f.accepted_at for f in inside), *(d.at for d in decided)]),
+        as_of=as_of,
         totals=totals,
         interval=interval_of(inside),
-        shares=shares_of(inside),
+        shares=shares,
         runs=runs,
         devices=devices,
         rates=rates_of(slices),
@@ -157,9 +229,58 @@ def audit(query: Query, facts: Iterable[Fact], decided: Sequence[Decided], softw
         decisions=_counted(decided),
         host_energy_mj=sum(hosts) if hosts else None,
         host_measured_runs=len(hosts),
-        checks=(_priced_again(inside), _intervals_again(inside), _totals_again(totals, runs, devices)),
+        methods=tuple(sorted({interval.method for interval in intervals})),
+        coverage_ppm=coverage_of(intervals),
+        hours=hours_of(shares, balances),
+        balances=balances,
+        events=events,
+        comparison=compared(_measured(inside), query.comparing) if query.comparing else None,
+        under_pack=_under_pack(query.against, slices, evidence.intensities),
+        checks=(
+            priced_again(inside),
+            intervals_again(inside),
+            totals_again(totals, runs, devices),
+            balances_again(balances),
+        ),
     )
     return _sealed(report)
+
+
+def _measured(facts: Iterable[Fact]) -> Iterator[tuple[EfficiencyRecord, Mapping[datetime, Rates]]]:
+    for fact in facts:
+        yield fact.record, {part.quarter: part.rates for part in fact.slices}
+
+
+def _events(query: Query, facts: Sequence[Fact], events: Iterable[Event]) -> tuple[Event, ...]:
+    """Those about what is reported, whenever they came; in a report of everything also those of its period."""
+    known = {name for fact in facts for name in (fact.record.record_id, fact.record.run.uid)}
+    own = [each for each in events if each.about in known or (query.is_whole and query.period.holds(each.at))]
+    return tuple(sorted(own, key=lambda each: (each.at, each.kind, each.about, each.reason)))
+
+
+def _under_pack(
+    against: PackOf | None, slices: Sequence[Slice], rows: Sequence[GridIntensity]
+) -> tuple[UnderPack, ...]:
+    if against is None:
+        return ()
+    found: list[UnderPack] = []
+    by_zone: dict[str, list[GridIntensity]] = {}
+    for row in rows:
+        by_zone.setdefault(row.zone, []).append(row)
+    for boundary in sorted({part.boundary for part in slices}):
+        pairs: list[tuple[int, int]] = []
+        own = [part for part in slices if part.boundary is boundary]
+        for part in own:
+            site, energy, known = part.rates.site, part.footprint.energy, part.footprint.carbon_location
+            if site is None or energy is None or known is None:
+                continue
+            other = intensity_at(by_zone.get(site.zone, ()), site.zone, part.quarter)
+            if other is not None:
+                pairs.append((known.ug, carbon_of(energy, site.pue_ppm, other.ug_per_kwh).ug))
+        sums = [sum(pair[side] for pair in pairs) for side in (0, 1)]
+        basis = EmissionBasis.LOCATION
+        found.append(UnderPack(against.name, boundary, basis, len(own), len(own) - len(pairs), *sums))
+    return tuple(found)
 
 
 def within(fact: Fact, period: Period) -> Fact:
@@ -183,75 +304,6 @@ def _unpriced(facts: Iterable[Fact]) -> Iterator[Unpriced]:
 def _counted(decided: Sequence[Decided]) -> tuple[Decisions, ...]:
     counts = Counter((decision.outcome, decision.reason) for decision in decided)
     return tuple(Decisions(outcome, reason, counts[outcome, reason]) for outcome, reason in sorted(counts))
-
-
-def _priced_again(facts: Sequence[Fact]) -> Check:
-    """Each slice from its own energy, time and rates."""
-    differences = [
-        f"{_place(fact, part)}: posted as {encode(part.footprint)}"
-        for fact in facts
-        for part in fact.slices
-        if part.rates.apply(part.footprint.energy, part.gpu_ns) != part.footprint
-    ]
-    items = sum(len(fact.slices) for fact in facts)
-    return Check("each slice priced again from its energy, time and rates", items, tuple(differences))
-
-
-def _place(fact: Fact, part: Slice) -> str:
-    return f"{fact.record.record_id}, {part.device_uuid}, {format_instant(part.quarter)}"
-
-
-def _intervals_again(facts: Sequence[Fact]) -> Check:
-    """Each slice's energy from the intervals that the sender reported."""
-    differences: list[str] = []
-    items = 0
-    for fact in facts:
-        reported: dict[tuple[str, Boundary, datetime], int] = {}
-        for uuid, interval in intervals_in(fact):
-            items += 1
-            if interval.energy is not None:
-                key = (uuid, interval.boundary, quarter_of(interval.start))
-                reported[key] = reported.get(key, 0) + interval.energy.mj
-        for part in fact.slices:
-            kept = part.footprint.energy.mj if part.footprint.energy else None
-            sent = reported.get((part.device_uuid, part.boundary, part.quarter))
-            if kept != sent:
-                differences.append(f"{_place(fact, part)}: {kept} mJ kept, {sent} mJ reported")
-    return Check("each slice's energy added up again from the record's intervals", items, tuple(differences))
-
-
-def _totals_again(totals: Sequence[Total], runs: Sequence[RunRow], devices: Sequence[DeviceRow]) -> Check:
-    """Each total by runs and by devices."""
-    differences = []
-    for total in totals:
-        for what, rows in (("runs", runs), ("devices", devices)):
-            again = _sum_of(part for row in rows for part in row.totals if part.boundary is total.boundary)
-            if again != _amounts(total):
-                differences.append(f"{total.boundary.value}: {_amounts(total)} in total, {again} by {what}")
-    return Check("each total added up again by runs and by devices", len(totals), tuple(differences))
-
-
-def _amounts(total: Total) -> Mapping[str, int]:
-    amounts = {
-        "energy_mj": total.energy_mj,
-        "carbon_location_ug": total.carbon_location_ug,
-        "carbon_market_ug": total.carbon_market_ug,
-        "gpu_ns": total.gpu_ns,
-        "missing_ns": total.missing_ns,
-    }
-    return {name: value or 0 for name, value in amounts.items()} | {
-        f"cost {cost.currency}": cost.micros for cost in total.costs
-    }
-
-
-def _sum_of(parts: Iterable[Total]) -> Mapping[str, int]:
-    whole: Counter[str] = Counter(dict.fromkeys(_EVERY_AMOUNT, 0))
-    for part in parts:
-        whole.update(_amounts(part))
-    return dict(whole)
-
-
-_EVERY_AMOUNT: Final = ("energy_mj", "carbon_location_ug", "carbon_market_ug", "gpu_ns", "missing_ns")
 
 
 def _sealed(report: AuditReport) -> AuditReport:

@@ -153,7 +153,7 @@ def variant_of(
     """
     name = record.variant or record.record_id
     window = _chosen(record.work, work, f"measured window of work in the record of {name}", "work")
-    merit = _chosen(record.quality, quality, f"quality in the record of {name}", "quality")
+    figure = _chosen(record.quality, quality, f"quality in the record of {name}", "quality")
     done = window.amount * window.repeats
     if done == 0:
         raise InvalidInputError(f"the record of {name} did no work", "work")
@@ -163,8 +163,8 @@ def variant_of(
     return Variant(
         name=name,
         record_id=record.record_id,
-        quality=merit,
-        quality_span=wilson(merit),
+        quality=figure,
+        quality_span=wilson(figure),
         unit=window.unit,
         per=per,
         energy_mj=_each(energy_mj, per, done),
@@ -205,7 +205,7 @@ def wilson(quality: Quality) -> Span | None:
     z2 = _Z95**2 / n
     middle = (share + z2 / 2) / (1 + z2)
     half = _Z95 * sqrt(share * (1 - share) / n + z2 / (4 * n)) / (1 + z2)
-    return Span(_exact(round(max(0.0, middle - half), 9)), _exact(round(min(1.0, middle + half), 9)))
+    return Span(exact(round(max(0.0, middle - half), 9)), exact(round(min(1.0, middle + half), 9)))
 
 
 def compare(variants: Sequence[Variant]) -> Comparison:
@@ -251,8 +251,8 @@ def pareto_front(variants: Iterable[Variant]) -> tuple[str, ...]:
     for variant, energy in known:
         beaten = any(
             other_energy <= energy
-            and _merit(other) >= _merit(variant)
-            and (other_energy < energy or _merit(other) > _merit(variant))
+            and merit(other) >= merit(variant)
+            and (other_energy < energy or merit(other) > merit(variant))
             for other, other_energy in known
         )
         if not beaten:
@@ -260,17 +260,19 @@ def pareto_front(variants: Iterable[Variant]) -> tuple[str, ...]:
     return tuple(front)
 
 
-def _merit(variant: Variant) -> Fraction:
-    value = _exact(variant.quality.value)
+def merit(variant: Variant) -> Fraction:
+    """The figure of merit, turned so that more is better."""
+    value = exact(variant.quality.value)
     return value if variant.quality.higher_is_better else -value
 
 
-def _exact(value: float) -> Fraction:
+def exact(value: float) -> Fraction:
+    """A number as it is written: 0.1 is a tenth."""
     return Fraction(repr(value))
 
 
 def _difference(variant: Variant, baseline: Variant) -> Difference:
-    change = _exact(variant.quality.value) - _exact(baseline.quality.value)
+    change = exact(variant.quality.value) - exact(baseline.quality.value)
     if variant is baseline:
         return Difference(
             variant.name, Finding.BASELINE, Fraction(1), None, change, "the baseline that the others are held against"
@@ -290,7 +292,7 @@ def _ratio_span(variant: Variant, baseline: Variant, ratio: Fraction) -> Span | 
         return None
     same_boards = variant.boards == baseline.boards and bool(variant.boards)
     gains = (0.0, 0.0) if same_boards else (variant.gain or 0.0, baseline.gain or 0.0)
-    half = _exact(round(hypot(variant.independent, baseline.independent, *gains), 6))
+    half = exact(round(hypot(variant.independent, baseline.independent, *gains), 6))
     return Span(max(Fraction(0), ratio * (1 - half)), ratio * (1 + half))
 
 
@@ -311,7 +313,7 @@ def _words(variant: Variant, baseline: Variant, ratio: Fraction, span: Span | No
         than = "more" if ratio > 1 else "less"
         percent = f", {display.percent(abs(ratio - 1))} {than}" if ratio < 2 else ""  # noqa: PLR2004 -- then a factor reads better
         energy = f"{finding.value} on this hardware: {times}{percent}{between}"
-    change = _exact(variant.quality.value) - _exact(baseline.quality.value)
+    change = exact(variant.quality.value) - exact(baseline.quality.value)
     if change == 0:
         return f"{energy}; {variant.quality.name} is the same"
     better = (change > 0) == variant.quality.higher_is_better

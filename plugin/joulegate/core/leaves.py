@@ -28,7 +28,7 @@ class Leaves:
         self.pruned = 0
         self.keys: dict[str, dict[str, Any]] = {}
         self.reports: dict[str, list[dict[str, Any]]] = {}
-        self.batches: list[str] = []
+        self.batches: list[tuple[str, str]] = []
         self.lost: set[str] = set()
         self._tenant = tenant
         self._sizes = frozenset(sizes)
@@ -92,7 +92,7 @@ class Leaves:
     def _tell(self, kind: str, name: str, at: str, body: Any) -> None:  # noqa: ANN401 -- JSON
         self.recount.add(kind, at, body)
         if kind == EntryType.WINDOWS:
-            self.batches.append(str(body.get("batch_hash")))
+            self.batches.append((str(body.get("batch_hash")), at))
         elif kind == EntryType.KEY_EVENT:
             self.keys.setdefault(str(body.get("key")), {"key": "", "after": None, "statement": "", **body})
         elif kind == EntryType.RECOVERY:

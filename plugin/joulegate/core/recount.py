@@ -7,7 +7,7 @@ the last byte. Entries may come in any order within the log.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -16,6 +16,7 @@ from typing import Any, Final
 from joulegate.core.audit import AuditReport, Decided, Query, audit
 from joulegate.core.encoding import decode
 from joulegate.core.errors import InvalidInputError
+from joulegate.core.evidence import EVENTS, Event, Evidence, Reading, event_of, reading_of
 from joulegate.core.footprint import Footprint, GridIntensity, Price, Rates, Site
 from joulegate.core.log import EntryType, canonical
 from joulegate.core.metering import Boundary
@@ -30,7 +31,7 @@ _RATES: Final[dict[str, tuple[str, type[Rate]]]] = {
     EntryType.SITE_SET: ("site", Site),
 }
 _REPRICED: Final = (EntryType.PRICING, EntryType.REPRICING)
-_KNOWN: Final = frozenset({EntryType.RECORD, EntryType.DECISION, *_RATES, *_REPRICED})
+_KNOWN: Final = frozenset({EntryType.RECORD, EntryType.DECISION, EntryType.DEVICE, *EVENTS, *_RATES, *_REPRICED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,15 @@ class Recount:
     """Takes entries one at a time and keeps of them only what the report needs."""
 
     of: Reported
+    intensities: tuple[GridIntensity, ...] = ()
+    """Rows of the pack that the query sets beside: they come with the package, and the query has their hash."""
     _rates: dict[str, Rate] = field(default_factory=dict)
     _records: dict[str, tuple[datetime, Mapping[str, Any]]] = field(default_factory=dict)
     _repriced: list[tuple[datetime, str, Mapping[str, Any]]] = field(default_factory=list)
     _decided: list[Decided] = field(default_factory=list)
+    _events: list[Event] = field(default_factory=list)
+    _devices: list[tuple[datetime, Mapping[str, Any]]] = field(default_factory=list)
+    _readings: list[Reading] = field(default_factory=list)
 
     def add(self, kind: str, at: str, body: Mapping[str, Any]) -> None:
         """Take an entry; raises :class:`InvalidInputError` where it is not what such an entry holds."""
@@ -82,17 +88,37 @@ class Recount:
             facts = list(self._facts())
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInputError(f"entries do not fit together: {error!r}") from error
-        return audit(self.of.query, facts, self._decided, self.of.software)
+        evidence = Evidence(tuple(self._events), tuple(self._readings), tuple(self._devices), self.intensities)
+        return audit(self.of.query, facts, self._decided, self.of.software, evidence)
+
+    def add_windows(self, at: str, bodies: Sequence[Mapping[str, Any]]) -> None:
+        """Take the windows that an entry names; raises :class:`InvalidInputError` where they are none."""
+        accepted_at, period = parse_instant(at, "at"), self.of.query.period
+        if accepted_at > self.of.as_of or not self.of.query.is_whole:
+            return
+        try:
+            read = [reading_of(body, accepted_at) for body in bodies]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidInputError(f"is not what a window holds: {error!r}") from error
+        self._readings += [each for each in read if _overlaps(each.start, each.end, period)]
 
     def _add(self, kind: str, at: str, body: Mapping[str, Any]) -> None:
-        if kind == EntryType.DECISION:
+        if kind in EVENTS:
+            self._happen(kind, parse_instant(at, "at"), body)
+        if kind == EntryType.DEVICE:
+            self._devices.append((parse_instant(at, "at"), body))
+        elif kind == EntryType.DECISION:
             self._decide(body)
         elif kind == EntryType.RECORD:
             self._keep(parse_instant(at, "at"), body)
         elif kind in _RATES:
             self._price(*_RATES[kind], body)
-        elif parse_instant(at, "at") <= self.of.priced_by:
+        elif kind in _REPRICED and parse_instant(at, "at") <= self.of.priced_by:
             self._repriced.append((parse_instant(at, "at"), body["record_id"], body))
+
+    def _happen(self, kind: str, at: datetime, body: Mapping[str, Any]) -> None:
+        if self.of.query.period.start <= at <= self.of.as_of:
+            self._events.append(event_of(kind, at, body))
 
     def _decide(self, body: Mapping[str, Any]) -> None:
         if self.of.query.namespace not in (None, body["namespace"]):

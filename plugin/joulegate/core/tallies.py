@@ -6,7 +6,7 @@ boundaries are never added, nor are currencies, nor the two columns of carbon.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -172,7 +172,7 @@ class Share:
     gpu_ns: int
 
 
-_TIER_OF: Final = {
+TIER_OF: Final[Mapping[Method, Tier]] = {
     Method.REPLAYED: Tier.REPLAYED,
     Method.DECLARED: Tier.ESTIMATED,
     Method.MODELLED: Tier.ESTIMATED,
@@ -248,7 +248,7 @@ def run_row(fact: Fact) -> RunRow:
         budgets=fact.budgets,
         totals=totals_of(fact.slices),
         methods=tuple(sorted({interval.method for interval in intervals})),
-        coverage_ppm=_coverage_ppm(intervals),
+        coverage_ppm=coverage_of(intervals),
         interval=interval_of([fact]),
         flags=tuple(sorted({flag for interval in intervals for flag in interval.flags})),
         host_energy_mj=record.host.energy.mj if record.host.energy is not None else None,
@@ -257,7 +257,8 @@ def run_row(fact: Fact) -> RunRow:
     )
 
 
-def _coverage_ppm(intervals: Sequence[Interval]) -> int:
+def coverage_of(intervals: Sequence[Interval]) -> int:
+    """Millionths of the intervals' time that were measured; zero where there is no time."""
     whole_ns = sum(ns_between(interval.start, interval.end) for interval in intervals)
     covered = sum(
         (Fraction(repr(interval.coverage)) * ns_between(interval.start, interval.end) for interval in intervals),
@@ -282,7 +283,7 @@ def shares_of(facts: Iterable[Fact]) -> tuple[Share, ...]:
         for _, interval in intervals_in(fact):
             if interval.boundary is not Boundary.ACCELERATOR:
                 continue
-            tier = Tier.NOT_MEASURED if interval.energy is None else _TIER_OF.get(interval.method, Tier.MEASURED)
+            tier = Tier.NOT_MEASURED if interval.energy is None else TIER_OF.get(interval.method, Tier.MEASURED)
             energy_mj[tier] += interval.energy.mj if interval.energy is not None else 0
             gpu_ns[tier] += ns_between(interval.start, interval.end)
     return tuple(Share(tier, energy_mj[tier], gpu_ns[tier]) for tier in Tier)

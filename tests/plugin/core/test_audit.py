@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulegate.core.audit import AuditReport, Decided, Query, audit
+from joulegate.core.audit import AuditReport, Decided, PackOf, Query, audit
 from joulegate.core.encoding import encode
+from joulegate.core.evidence import Evidence
 from joulegate.core.metering import Boundary, Method
 from joulegate.core.periods import QUARTER, Period
-from joulegate.core.records import Source
+from joulegate.core.records import RunOutcome, Source
+from joulegate.core.scopes import Scope, ScopeKind
 from joulegate.core.tallies import Fact, Tier
 from joulegate.core.units import Energy
 from tests.plugin.core.audited import NO_RATES, NOON, RATES, PricedSlice, fact, record
@@ -40,7 +42,7 @@ def test_totals_are_sums_of_runs_and_devices_and_recompute() -> None:
     assert total.carbon_location_ug == sum(part.carbon_location.ug for part in expected if part.carbon_location)
     assert [cost.micros for cost in total.costs] == [sum(part.cost.micros for part in expected if part.cost)]
     assert made.recomputed
-    assert [check.items for check in made.checks] == [3, 3, 1]
+    assert [check.items for check in made.checks] == [3, 3, 1, 0]
     assert [row.uuid for row in made.devices] == ["GPU-1", "GPU-2"]
 
 
@@ -163,3 +165,32 @@ def test_every_report_recomputes_and_its_quantities_are_decimal_strings(rows: li
     assert sum(total.energy_mj or 0 for total in made.totals) == sum(known)
     written = json.dumps(encode(made))
     assert not re.search(r'"(energy_mj|micros|gpu_ns|missing_ns|carbon_location_ug)": \d', written)
+
+
+def test_a_model_has_its_failed_and_cancelled_runs_too() -> None:
+    ended = [
+        fact(replace(record(name, [mj]), outcome=outcome))
+        for name, mj, outcome in (
+            ("a", 1, RunOutcome.SUCCEEDED),
+            ("b", 20, RunOutcome.FAILED),
+            ("c", 300, RunOutcome.CANCELLED),
+        )
+    ]
+    foreign = fact(replace(record("d", [4_000]), model="another"))
+    query = Query(DAY, None, Scope(ScopeKind.MODEL, "digits"))
+    made = audit(query, [*ended, foreign], (), "joulegate 0")
+    assert [total.energy_mj for total in made.totals] == [321]
+    assert {run.outcome for run in made.runs} == {"succeeded", "failed", "cancelled"}
+
+
+def test_the_same_energy_under_another_pack_stands_beside_and_changes_no_total() -> None:
+    assert RATES.location
+    row = replace(RATES.location, ug_per_kwh=2 * RATES.location.ug_per_kwh)
+    query = Query(DAY, None, against=PackOf("other", "0" * 64))
+    facts = [fact(record("a", [3_600_000_000, 7])), fact(record("b", [5]), NO_RATES)]
+    made = audit(query, facts, (), "joulegate 0", Evidence(intensities=(row,)))
+    (beside,) = made.under_pack
+    assert beside.in_force_ug == made.totals[0].carbon_location_ug
+    assert beside.under_pack_ug == pytest.approx(2 * beside.in_force_ug, abs=1)
+    assert (beside.slices, beside.unknown) == (3, 1)
+    assert made.recomputed

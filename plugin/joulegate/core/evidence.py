@@ -1,0 +1,236 @@
+"""What the log tells of a period beside its records: whole devices, and what was set right or allowed as an exception.
+
+Each value here is a function of entries and of the windows that they name, so it
+comes out the same from the tables and from a bundle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from joulegate.core.footprint import GridIntensity
+from joulegate.core.log import EntryType
+from joulegate.core.metering import Method
+from joulegate.core.periods import Period, ns_between, parse_instant
+from joulegate.core.tallies import TIER_OF, Share, Tier
+
+_ABOUT: Final[Mapping[str, str]] = {
+    EntryType.CORRECTION: "record_id",
+    EntryType.REPRICING: "record_id",
+    EntryType.WINDOWS_REPRICED: "root_uid",
+    EntryType.ESTIMATE: "root_uid",
+    EntryType.ESTIMATE_REVERSED: "root_uid",
+    EntryType.WINDOWS_QUARANTINED: "incarnation",
+    EntryType.EXCEPTION_REQUESTED: "namespace",
+    EntryType.EXCEPTION_APPROVED: "exception_id",
+    EntryType.EXCEPTION_EXPIRED: "exception_id",
+    EntryType.PERIOD_CLOSED: "budget",
+}
+EVENTS: Final = tuple(EntryType(kind) for kind in _ABOUT)
+"""Entries that a report lists one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry: a correction, an estimate, an exception, a period closed; ``about`` is what its kind concerns."""
+
+    kind: str
+    about: str
+    reason: str
+    at: datetime
+
+
+def event_of(kind: str, at: datetime, body: Mapping[str, Any]) -> Event:
+    """An entry of one of :data:`EVENTS`; free text is a commitment there, and stays one."""
+    return Event(kind, str(body.get(_ABOUT[kind]) or ""), str(body.get("reason") or ""), at)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A window of a node meter, as far as the balance of its device needs it; counters in mJ."""
+
+    device_uuid: str
+    start: datetime
+    end: datetime
+    counter_start_mj: int
+    counter_end_mj: int
+    active_mj: int
+    idle_mj: int
+    held: bool
+    tier: Tier
+    accepted_at: datetime
+
+
+def reading_of(body: Mapping[str, Any], accepted_at: datetime) -> Reading:
+    """A window as it is kept and hashed."""
+    method = Method(body["method"])
+    return Reading(
+        device_uuid=body["device_uuid"],
+        start=parse_instant(body["start"], "start"),
+        end=parse_instant(body["end"], "end"),
+        counter_start_mj=int(body["energy_start_mj"]),
+        counter_end_mj=int(body["energy_end_mj"]),
+        active_mj=int(body["active_mj"]),
+        idle_mj=int(body["idle_mj"]),
+        held=body["pod_uid"] is not None,
+        tier=TIER_OF.get(method, Tier.MEASURED),
+        accepted_at=accepted_at,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """A device that is expected to be measured, from ``begin`` to ``end`` (None: still)."""
+
+    uuid: str
+    model: str
+    begin: datetime
+    end: datetime | None
+
+
+def enrolments_of(bodies: Iterable[Mapping[str, Any]]) -> tuple[Enrolment, ...]:
+    """From the entries of devices, the oldest first."""
+    found: dict[str, list[Enrolment]] = {}
+    for body in bodies:
+        if "enrolled" in body:
+            told = body["enrolled"]
+            new = Enrolment(told["uuid"], told["model"], parse_instant(told["enrolled_at"], "enrolled_at"), None)
+            own = found.setdefault(new.uuid, [])
+            if own and own[-1].end is None:
+                own[-1] = Enrolment(new.uuid, own[-1].model, own[-1].begin, max(own[-1].begin, new.begin))
+            own.append(new)
+        elif own := found.get(body["retired"], []):
+            end = parse_instant(body["retired_at"], "retired_at")
+            own[-1] = Enrolment(own[-1].uuid, own[-1].model, own[-1].begin, end)
+    return tuple(each for uuid in sorted(found) for each in found[uuid])
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known beside records and decisions.
+
+    ``devices`` are the entries of enrolled and retired devices with their instants, the oldest first;
+    ``intensities`` are of the pack that is set beside, if one is.
+    """
+
+    events: tuple[Event, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    devices: tuple[tuple[datetime, Mapping[str, Any]], ...] = ()
+    intensities: tuple[GridIntensity, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceBalance:
+    """The energy balance of one GPU: its counter's difference, and where it went, to the millijoule.
+
+    ``counter_mj`` = ``active_mj`` + ``idle_mj`` (shares of pods) + ``unheld_mj`` (no pod held the device) +
+    ``unattributed_mj``. Times are of the device; ``expected_ns`` is None where it was never enrolled.
+    """
+
+    uuid: str
+    model: str | None
+    windows: int
+    counter_mj: int
+    active_mj: int
+    idle_mj: int
+    unheld_mj: int
+    unattributed_mj: int
+    expected_ns: int | None
+    measured_ns: int
+    replayed_ns: int
+    estimated_ns: int
+    missing_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """GPU time: how much was expected, and how it is known. ``basis`` says who expected it; bases are never added."""
+
+    basis: str
+    expected_ns: int
+    measured_ns: int
+    replayed_ns: int
+    estimated_ns: int
+    missing_ns: int
+
+
+def balances_of(
+    readings: Iterable[Reading], enrolments: Sequence[Enrolment], period: Period, until: datetime
+) -> tuple[DeviceBalance, ...]:
+    """One row a GPU that was read or expected in the period, up to ``until``."""
+    by_device: dict[str, list[Reading]] = {}
+    for reading in readings:
+        if reading.start < period.end and reading.end > period.start:
+            by_device.setdefault(reading.device_uuid, []).append(reading)
+    due: dict[str, int] = {}
+    models: dict[str, str] = {}
+    for each in enrolments:
+        begin, end = max(each.begin, period.start), min(each.end or until, until, period.end)
+        if begin < end:
+            due[each.uuid] = due.get(each.uuid, 0) + ns_between(begin, end)
+            models[each.uuid] = each.model
+    uuids = sorted({*by_device, *due})
+    return tuple(_balance(uuid, models.get(uuid), by_device.get(uuid, []), due.get(uuid)) for uuid in uuids)
+
+
+def _balance(uuid: str, model: str | None, own: Sequence[Reading], expected_ns: int | None) -> DeviceBalance:
+    counter_mj = 0
+    covered = dict.fromkeys(Tier, 0)
+    for stretch in _stretches(own):
+        counter_mj += max(part.counter_end_mj for part in stretch) - min(part.counter_start_mj for part in stretch)
+        weakest = max((part.tier for part in stretch), key=list(Tier).index)
+        covered[weakest] += ns_between(stretch[0].start, max(part.end for part in stretch))
+    active_mj = sum(part.active_mj for part in own if part.held)
+    idle_mj = sum(part.idle_mj for part in own if part.held)
+    unheld_mj = sum(part.active_mj + part.idle_mj for part in own if not part.held)
+    known_ns = sum(covered[tier] for tier in (Tier.MEASURED, Tier.REPLAYED, Tier.ESTIMATED))
+    return DeviceBalance(
+        uuid=uuid,
+        model=model,
+        windows=len(own),
+        counter_mj=counter_mj,
+        active_mj=active_mj,
+        idle_mj=idle_mj,
+        unheld_mj=unheld_mj,
+        unattributed_mj=counter_mj - active_mj - idle_mj - unheld_mj,
+        expected_ns=expected_ns,
+        measured_ns=covered[Tier.MEASURED],
+        replayed_ns=covered[Tier.REPLAYED],
+        estimated_ns=covered[Tier.ESTIMATED],
+        missing_ns=None if expected_ns is None else max(0, expected_ns - known_ns),
+    )
+
+
+def _stretches(own: Sequence[Reading]) -> Iterator[list[Reading]]:
+    """Windows of one device that overlap in time: the counter went on through them once."""
+    stretch: list[Reading] = []
+    for reading in sorted(own, key=lambda part: (part.start, part.end, part.counter_start_mj)):
+        if stretch and reading.start >= max(part.end for part in stretch):
+            yield stretch
+            stretch = []
+        stretch.append(reading)
+    if stretch:
+        yield stretch
+
+
+def hours_of(shares: Iterable[Share], balances: Iterable[DeviceBalance]) -> tuple[Hours, ...]:
+    """GPU time of the runs by their records, and of enrolled devices by their meters."""
+    of = {share.tier: share.gpu_ns for share in shares}
+    parts = [of.get(tier, 0) for tier in (Tier.MEASURED, Tier.REPLAYED, Tier.ESTIMATED, Tier.NOT_MEASURED)]
+    rows = [Hours("records of runs", sum(parts), *parts)]
+    enrolled = [row for row in balances if row.expected_ns is not None]
+    if enrolled:
+        rows.append(
+            Hours(
+                "enrolled devices",
+                sum(row.expected_ns or 0 for row in enrolled),
+                sum(row.measured_ns for row in enrolled),
+                sum(row.replayed_ns for row in enrolled),
+                sum(row.estimated_ns for row in enrolled),
+                sum(row.missing_ns or 0 for row in enrolled),
+            )
+        )
+    return tuple(rows)
