@@ -28,6 +28,7 @@ _CHECKERS: Final[Mapping[ChangeKind, frozenset[Role]]] = {
     ChangeKind.FACTORS: EDITORS | APPROVERS,
     ChangeKind.PRICES: EDITORS | APPROVERS,
     ChangeKind.SITES: EDITORS | APPROVERS,
+    ChangeKind.INSTRUMENTS: EDITORS | APPROVERS,
     ChangeKind.REPRICING: APPROVERS,
 }
 """Who may check what somebody else made."""
@@ -38,6 +39,7 @@ _MAKE: Final[Mapping[ChangeKind, Callable[[Change, Context], object]]] = {
     ChangeKind.FACTORS: rates.make,
     ChangeKind.PRICES: rates.make,
     ChangeKind.SITES: rates.make,
+    ChangeKind.INSTRUMENTS: rates.make,
     ChangeKind.REPRICING: ledger.make_repricing,
 }
 

@@ -1,4 +1,4 @@
-"""Factors, prices and sites: dated, sourced and licensed rows, added in sets and never edited."""
+"""Factors, prices, sites and instruments: dated, sourced and licensed rows, added in sets and never edited."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ from fastapi.responses import JSONResponse
 
 from joulegate.core.errors import InvalidInputError
 from joulegate.core.footprint import GridIntensity, Price, Reference, Site
-from joulegate.rates import FactorsBody, IntensityBody, PriceBody, PricesBody, SiteBody, SitesBody
+from joulegate.core.instruments import Instrument
+from joulegate.rates import (
+    FactorsBody,
+    InstrumentBody,
+    InstrumentsBody,
+    IntensityBody,
+    PriceBody,
+    PricesBody,
+    SiteBody,
+    SitesBody,
+)
 from joulegate_api.auth import Principal
 from joulegate_api.bodies import Body, Raw, parse
 from joulegate_api.context import Caller, Context, Parts, answer, takes
@@ -23,10 +33,12 @@ from joulegate_api.store import Change, PutRates
 FACTORS: Final = Body(FactorsBody)
 PRICES: Final = Body(PricesBody)
 SITES: Final = Body(SitesBody)
+INSTRUMENTS: Final = Body(InstrumentsBody)
 
 router = APIRouter(tags=["rates"])
 
-Row = TypeVar("Row", GridIntensity, Price, Site)
+Row = TypeVar("Row", GridIntensity, Price, Site, Instrument)
+_RowBody = IntensityBody | PriceBody | SiteBody | InstrumentBody
 
 
 @router.get("/v1/factors")
@@ -65,6 +77,18 @@ def put_sites(raw: Raw, parts: Parts, caller: Caller) -> JSONResponse:
     return _put(ChangeKind.SITES, raw, parts, caller)
 
 
+@router.get("/v1/instruments")
+def list_instruments(parts: Parts) -> JSONResponse:
+    """Every certificate and contract that covers electricity."""
+    return answer({"rows": parts.store.rates.instruments()})
+
+
+@router.put("/v1/instruments", openapi_extra=takes(INSTRUMENTS.reference))
+def put_instruments(raw: Raw, parts: Parts, caller: Caller) -> JSONResponse:
+    """Add a set of certificates and contracts; a row that is there already changes nothing."""
+    return _put(ChangeKind.INSTRUMENTS, raw, parts, caller)
+
+
 def make(change: Change, parts: Context) -> PutRates:
     """Add the rows of a change that was approved."""
     return _add(ChangeKind(change.kind), json.dumps(change.body).encode(), parts, change.requested_by)
@@ -84,17 +108,18 @@ def _add(kind: ChangeKind, raw: bytes, parts: Context, principal: str) -> PutRat
         ChangeKind.FACTORS: shelf.put_intensities,
         ChangeKind.PRICES: shelf.put_prices,
         ChangeKind.SITES: shelf.put_sites,
+        ChangeKind.INSTRUMENTS: shelf.put_instruments,
     }
     return put[kind](_READ[kind](raw), principal)
 
 
-def _rows(kind: type[Row], bodies: Sequence[IntensityBody | PriceBody | SiteBody]) -> list[Row]:
+def _rows(kind: type[Row], bodies: Sequence[_RowBody]) -> list[Row]:
     if not bodies:
         raise InvalidInputError("holds no row", "rows")
     return [_row(kind, body, f"rows.{index}") for index, body in enumerate(bodies)]
 
 
-def _row(kind: type[Row], body: IntensityBody | PriceBody | SiteBody, where: str) -> Row:
+def _row(kind: type[Row], body: _RowBody, where: str) -> Row:
     if body.valid_to <= body.valid_from:
         raise InvalidInputError("must be after valid_from", f"{where}.valid_to")
     values: dict[str, Any] = {part.name: getattr(body, part.name) for part in fields(body)}
@@ -116,4 +141,5 @@ _READ: Final[Mapping[ChangeKind, Callable[[bytes], Sequence[Any]]]] = {
     ChangeKind.FACTORS: lambda raw: _rows(GridIntensity, FACTORS.read(raw).rows),
     ChangeKind.PRICES: lambda raw: _one_rule(_rows(Price, PRICES.read(raw).rows)),
     ChangeKind.SITES: lambda raw: _rows(Site, SITES.read(raw).rows),
+    ChangeKind.INSTRUMENTS: lambda raw: _rows(Instrument, INSTRUMENTS.read(raw).rows),
 }

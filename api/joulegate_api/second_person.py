@@ -23,6 +23,7 @@ class ChangeKind(StrEnum):
     FACTORS = "factors"
     PRICES = "prices"
     SITES = "sites"
+    INSTRUMENTS = "instruments"
     REPRICING = "repricing"
 
 

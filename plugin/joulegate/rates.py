@@ -1,4 +1,4 @@
-"""Bodies of the HTTP API, version 1: dated intensities, prices and sites. Standard library only."""
+"""Bodies of the HTTP API, version 1: dated intensities, prices, sites and instruments. Standard library only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from joulegate.core.footprint import EmissionBasis, Ownership, PriceRule
+from joulegate.core.instruments import InstrumentKind
 from joulegate.schema import STRICT, Count, Currency, Items, Line, Quantity, Text, Validity, Word
 
 
@@ -78,6 +79,22 @@ class SiteBody:
 
 
 @dataclass(frozen=True, slots=True)
+class InstrumentBody:
+    """An amount of electricity that certificates or a contract cover, in a zone between two instants."""
+
+    __pydantic_config__ = STRICT
+    kind: InstrumentKind
+    name: Line
+    zone: Line
+    valid_from: Validity
+    valid_to: Validity
+    energy_mj: Annotated[int, Quantity(1, 10**18)]
+    ug_per_kwh: Annotated[int, Quantity(0, 10**10)]
+    evidence: Annotated[str, Text(1_000)]
+    reference: ReferenceBody
+
+
+@dataclass(frozen=True, slots=True)
 class FactorsBody:
     """``PUT /v1/factors``: a dated set, added as a whole."""
 
@@ -99,3 +116,11 @@ class SitesBody:
 
     __pydantic_config__ = STRICT
     rows: Annotated[tuple[SiteBody, ...], Items(10_000)]
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentsBody:
+    """``PUT /v1/instruments``: a dated set, added as a whole."""
+
+    __pydantic_config__ = STRICT
+    rows: Annotated[tuple[InstrumentBody, ...], Items(10_000)]

@@ -1,4 +1,4 @@
-"""Dated rates: intensities, prices, sites. Rows are added, never changed; a correction is a row of a newer version."""
+"""Dated rates and instruments. Rows are added, never changed; a correction is a row of a newer version."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sqlalchemy import Connection, insert, select
 from joulegate.core.encoding import decode, encode
 from joulegate.core.errors import ConflictError
 from joulegate.core.footprint import GridIntensity, Price, RateBook, Rates, Site
+from joulegate.core.instruments import Instrument
 from joulegate.core.log import EntryType, canonical
 from joulegate.core.periods import format_instant
 from joulegate_api.store import versions
@@ -20,11 +21,12 @@ from joulegate_api.store.database import Database
 from joulegate_api.store.entries import Writer
 from joulegate_api.store.tables import rates
 
-Rate = GridIntensity | Price | Site
+Rate = GridIntensity | Price | Site | Instrument
 _KINDS: Final[dict[str, tuple[type[Rate], EntryType]]] = {
     "intensity": (GridIntensity, EntryType.INTENSITY_SET),
     "price": (Price, EntryType.PRICE_SET),
     "site": (Site, EntryType.SITE_SET),
+    "instrument": (Instrument, EntryType.INSTRUMENT_SET),
 }
 _CHUNK: Final = 500  # rows whose identities are looked up at once; SQLite bounds the variables of a statement
 
@@ -83,6 +85,14 @@ class RateShelf:
     def put_sites(self, rows: Sequence[Site], principal: str) -> PutRates:
         """Add sites as one set, by the rules of :meth:`put_intensities`."""
         return self._put("site", rows, principal)
+
+    def put_instruments(self, rows: Sequence[Instrument], principal: str) -> PutRates:
+        """Add certificates and contracts as one set, by the rules of :meth:`put_intensities`."""
+        return self._put("instrument", rows, principal)
+
+    def instruments(self) -> tuple[Instrument, ...]:
+        """Every certificate and contract, as known now."""
+        return tuple(row for row in self.shelf().rows.values() if isinstance(row, Instrument))
 
     def book(self) -> RateBook:
         """Every rate, as known now."""
@@ -177,6 +187,8 @@ def _identity(row: Rate) -> str:
             parts += (row.ownership,)
         if row.from_hour is not None:
             parts += (f"{row.from_hour}-{row.to_hour}", row.timezone)
+    elif isinstance(row, Instrument):
+        parts = (row.kind, row.name, row.zone)
     else:
         parts = (row.name,)
     return " ".join(

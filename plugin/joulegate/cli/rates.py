@@ -1,7 +1,8 @@
-"""``joulegate factors``, ``prices`` and ``sites``: dated, sourced, licensed rows that price energy."""
+"""``joulegate factors``, ``prices``, ``sites`` and ``instruments``: dated, sourced, licensed rows that price energy."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +12,12 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from joulegate.cli import factors, fetching
+from joulegate.cli import factors, fetching, market
 from joulegate.cli.factors import Rows
 from joulegate.cli.output import Column, Format, JsonOption, OutputOption, chosen, field, note, print_value, show_rows
 from joulegate.core import display
 from joulegate.core.errors import InvalidInputError
-from joulegate.core.units import MICROS, UG_PER_G, UL_PER_L, format_whole, parse_whole
+from joulegate.core.units import MICROS, MJ_PER_KWH, UG_PER_G, UL_PER_L, format_whole, parse_whole
 
 REFERENCE: Final = ("dataset", "version", "publisher", "licence", "source")
 MORE_OF_REFERENCE: Final = ("attribution", "sha256")
@@ -30,7 +31,8 @@ class Kind:
     """One kind of row: where the API keeps it, its fields, and its quantity as people write it.
 
     ``quantity`` is the field of the API, ``written`` its name in files, ``base`` the base units of one.
-    ``optional`` fields may be absent, ``counts`` of them are plain numbers.
+    ``optional`` fields may be absent, ``counts`` of them are plain numbers; ``more`` gives, of other
+    quantities as they are written, the field of the API and the base units of one.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Kind:
     columns: tuple[Column, ...]
     optional: tuple[str, ...] = ()
     counts: tuple[str, ...] = ()
+    more: Mapping[str, tuple[str, int]] = dataclasses.field(default_factory=dict)
 
 
 def _number(heading: str, show: Callable[[Any], str]) -> Column:
@@ -130,6 +133,27 @@ KINDS: Final = (
             *_SOURCE,
         ),
         optional=("ownership", "wue_l_per_kwh", "wue_category"),
+        more={"wue_l_per_kwh": ("wue_ul_per_kwh", UL_PER_L)},
+    ),
+    Kind(
+        name="instruments",
+        help="Certificates and contracts that cover electricity, for market-based carbon.",
+        fields=("kind", "name", "zone", "valid_from", "valid_to", "kwh", "evidence"),
+        quantity="ug_per_kwh",
+        written="g_per_kwh",
+        base=UG_PER_G,
+        is_text=True,
+        columns=(
+            field("kind", "kind"),
+            field("name", "name"),
+            field("zone", "zone"),
+            *_DATES,
+            _number("kWh", lambda row: format_whole(int(row["energy_mj"]), MJ_PER_KWH)),
+            _number("g CO2e per kWh", lambda row: display.rounded(Fraction(int(row["ug_per_kwh"]), UG_PER_G), 6)),
+            field("evidence", "evidence"),
+            *_SOURCE,
+        ),
+        more={"kwh": ("energy_mj", MJ_PER_KWH)},
     ),
 )
 
@@ -148,6 +172,8 @@ def register(app: typer.Typer) -> None:
         if kind.name == "factors":
             factors.add(group, partial(send, kind))
             fetching.add(group, partial(send, kind))
+        if kind.name == "instruments":
+            market.add(group)
         app.add_typer(group, name=kind.name)
 
 
@@ -279,9 +305,9 @@ def _row(kind: Kind, given: dict[str, Any], place: str) -> dict[str, Any]:
         row[kind.quantity] = str(units) if kind.is_text else units
     elif not kind.is_text and str(row.get(kind.quantity, "")).isdigit():
         row[kind.quantity] = int(row[kind.quantity])
-    if "wue_l_per_kwh" in row:
-        written = str(row.pop("wue_l_per_kwh"))
-        row["wue_ul_per_kwh"] = str(parse_whole(written, UL_PER_L, f"{place}: wue_l_per_kwh"))
+    for written, (target, base) in kind.more.items():
+        if written in row:
+            row[target] = str(parse_whole(str(row.pop(written)), base, f"{place}: {written}"))
     for name in kind.counts:
         if isinstance(row.get(name), str) and row[name].isdecimal():
             row[name] = int(row[name])

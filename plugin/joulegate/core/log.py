@@ -43,6 +43,7 @@ class EntryType(StrEnum):
     INTENSITY_SET = "intensity_set"
     PRICE_SET = "price_set"
     SITE_SET = "site_set"
+    INSTRUMENT_SET = "instrument_set"
     HOLD_CONFIRMED = "hold_confirmed"
     HOLD_REPLACED = "hold_replaced"
     HOLD_EXPIRED = "hold_expired"
