@@ -262,13 +262,16 @@ def candidates(trace: Trace, column: str) -> list[Sensor]:
     fitting = [sensor for sensor in SENSORS.values() if may_average or sensor is not averaged]
     period_ns = update_period(trace.times_ns, values)
     spacing_ns = median(b - a for a, b in pairwise(trace.times_ns))
-    if period_ns is None or spacing_ns > period_ns / 2:  # read too seldom to see the refreshes
-        return fitting
+    if period_ns is None or not 2 * spacing_ns <= period_ns <= _LONGEST_PERIOD_NS:
+        return fitting  # read too seldom to see the refreshes, or power hardly changes
     nearest_ns = min(fitting, key=lambda sensor: abs(sensor.period_ns - period_ns)).period_ns
     if not _NEAR[0] <= Fraction(period_ns, nearest_ns) <= _NEAR[1]:  # a sensor that nobody has described
         return [_unlisted(period_ns, share) for share in sorted({sensor.seen for sensor in fitting})]
     return [sensor for sensor in fitting if sensor.period_ns == nearest_ns]
 
+
+_LONGEST_PERIOD_NS: Final = 250 * NS_PER_MS
+"""Rarer changes are those of the load: SC24 found 15 to 100 ms on 70 boards."""
 
 _NEAR: Final = (Fraction(3, 4), Fraction(4, 3))
 """How far an inferred period may be from a listed one: SC24 found single boards within 2 %, readings blur the rest."""

@@ -167,6 +167,12 @@ def test_a_period_that_nobody_listed_is_taken_with_every_share_that_some_sensor_
     assert found.sensor.name == "unlisted"
 
 
+def test_changes_that_are_rarer_than_any_sensor_are_the_loads() -> None:
+    text = "\n".join(["t_ms,instant_mw", *(f"{at},{100_000 + at // 1_000}" for at in range(0, 8_000, 10))])
+    periods = {sensor.period_ns // MS for sensor in candidates(parse_trace(text, "f"), "instant_mw")}
+    assert periods == {20, 100}
+
+
 def test_without_a_sensor_the_widest_interval_is_given() -> None:
     text = (TRACES / "a100_square.sensor.csv").read_text()
     assumed = measure_trace(text, "f", start_ms=1_000, end_ms=9_000)
