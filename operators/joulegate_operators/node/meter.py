@@ -28,7 +28,7 @@ from joulegate_operators.node.holds import DeviceHolds, while_away
 from joulegate_operators.node.tape import Event, Tape
 from joulegate_operators.node.timeline import Timeline
 from joulegate_operators.node.wal import WindowLog
-from joulegate_operators.node.windows import Chain
+from joulegate_operators.node.windows import Chain, Closed
 
 PATIENCE_NS: Final = 3_600 * NS_PER_SECOND
 """How long a device that does not answer is waited for before its energy is a gap."""
@@ -114,17 +114,20 @@ class NodeMeter:
 
     def _bridge(self, now: Instant) -> None:
         """After a reboot, or without a tape: chains begin anew where they ended, each with the next reading."""
-        old, self.chains = self.chains, {}
         last = self.timeline.last if self.timeline else None
         ends: dict[str, tuple[datetime, int]] = {
             uuid: (parse_instant(row[3], "end"), int(row[2])) for uuid, row in self._log.through.items()
         }
-        for uuid, chain in old.items():
-            if last is not None and chain.stretches:
-                chain.cut(last.boottime_ns, last.utc)
-                windows = [window for closed in chain.closed(last.boottime_ns + 1) for window in closed.windows]
-                self._unwritten.append((windows, {}))
+        if last is not None:
+            for chain in self.chains.values():
+                if chain.stretches:
+                    chain.cut(last.boottime_ns, last.utc)
+            self._collect(self._fed_boot_id, last.boottime_ns + 1)
+        for uuid, chain in self.chains.items():
+            known = ends.get(uuid)
+            if last is not None and chain.stretches and (known is None or known[0] < last.utc):
                 ends[uuid] = (last.utc, chain.energy_mj())
+        old, self.chains = self.chains, {}
         for uuid, (end, mj) in ends.items():
             floor_mw = old[uuid].floor.power_mw if uuid in old else None
             self._bases[uuid] = [mj, floor_mw, format_instant(end)]
@@ -243,7 +246,7 @@ class NodeMeter:
         for uuid, chain in self.chains.items():
             for closed in chain.closed(give_up_before_ns):
                 known = self._log.through.get(uuid)
-                if known and known[0] == boot_id and closed.end_ns <= known[1]:
+                if known and self._has(known, boot_id, closed):
                     continue
                 windows += closed.windows
                 nobodys = [window for window in closed.windows if window.pod_uid is None]
@@ -254,6 +257,14 @@ class NodeMeter:
                     through[uuid] = [boot_id, closed.end_ns, closed.energy_mj, format_instant(end)]
         if windows:
             self._unwritten.append((windows, through))
+
+    @staticmethod
+    def _has(known: Sequence[Any], boot_id: str, closed: Closed) -> bool:
+        """Whether the log has a stretch, by what it came to with its last record; by dates for another boot's."""
+        if known[0] == boot_id:
+            return closed.end_ns <= int(known[1])
+        ends = [window.end for window in closed.windows]
+        return bool(ends) and max(ends) <= parse_instant(known[3], "end")
 
     def _write(self) -> None:
         while self._unwritten:

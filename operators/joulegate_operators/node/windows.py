@@ -160,7 +160,8 @@ class Chain:
 
     def _windows(self, stretch: Stretch) -> Iterator[WindowBody]:
         if self._curve.known_until_ns is None:
-            return  # never read: there is no energy that a window could begin with
+            yield from self._unread(stretch)
+            return
         cuts = self._cuts(stretch)
         for begin_ns, until_ns in pairwise(cuts):
             yield from self._segment(stretch, begin_ns, until_ns)
@@ -203,6 +204,30 @@ class Chain:
             yield _window_of(frame, split.shares[key], found, subject)
         if split.nobody.reserved_mj or not stretch.holds.holds:
             yield _window_of(frame, replace(split.nobody, allocated_ns=0), found, None)
+
+    def _unread(self, stretch: Stretch) -> Iterator[WindowBody]:
+        """Gaps, one a holder, of a stretch in which the device was given up already and did not answer once."""
+        duration_ns = (stretch.end_ns or 0) - stretch.start_ns
+        split = attribute(0, duration_ns, 0, stretch.holds.allocation(stretch.use))
+        frame = WindowBody(
+            window_seq=0,
+            device_uuid=self.device.uuid,
+            start=stretch.start,
+            end=stretch.utc_at(stretch.end_ns or 0),
+            energy_start_mj=self._base_mj,
+            energy_end_mj=self._base_mj,
+            active_mj=None,
+            idle_mj=None,
+            allocated_gpu_ns=0,
+            method=Method.NOT_MEASURED,
+            boundary=Boundary.ACCELERATOR,
+            coverage=0.0,
+            flags=tuple(sorted({*stretch.flags, *stretch.holds.flags, *self.device.flags})),
+        )
+        for key, subject in sorted(stretch.holds.subjects.items()):
+            yield _window_of(frame, split.shares[key], None, subject)
+        if not stretch.holds.holds:
+            yield _window_of(frame, replace(split.nobody, allocated_ns=0), None, None)
 
     def _learn(self, stretch: Stretch, found: Measurement, energy_mj: int, duration_ns: int) -> None:
         """Learn the floor where nobody used the device: by use, or where that cannot be had, as nobody held it."""
@@ -249,11 +274,11 @@ def _curve_of(device: Device) -> EnergyCurve:
     return EnergyCurve(Instrument(device.sensor, device.enforced_limit_mw), _KNOTS)
 
 
-def _window_of(frame: WindowBody, share: Share, found: Measurement, subject: Subject | None) -> WindowBody:
-    measured = found.energy_mj is not None
+def _window_of(frame: WindowBody, share: Share, found: Measurement | None, subject: Subject | None) -> WindowBody:
+    measured = found is not None and found.energy_mj is not None
     whole_mj = frame.energy_end_mj - frame.energy_start_mj
     uncertainty = None
-    if found.uncertainty is not None:
+    if found is not None and found.uncertainty is not None:
         uncertainty = _body_of(share_of(found.uncertainty, share.reserved_mj, whole_mj))
     window = replace(
         frame,

@@ -112,7 +112,7 @@ class Node:
             self.refuses = value
         elif kind == "send":
             self.send(random.Random(value))  # noqa: S311 -- a scenario
-        elif self.refuses is None:  # what was not written is lost with the process: there the disk is part of the fault
+        else:
             self.fault(kind)
 
     def fault(self, kind: str) -> None:
