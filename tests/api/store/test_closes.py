@@ -11,9 +11,10 @@ from sqlalchemy import select
 from joulegate.core.budgets import CarryOver
 from joulegate.core.errors import ConflictError, NotFoundError
 from joulegate.core.units import Unit
-from joulegate_api.store import Store
+from joulegate_api.store import Amounts, BudgetException, ReasonCode, Store
+from joulegate_api.store.amounts import NOTHING
 from joulegate_api.store.tables import postings
-from tests.api.store.examples import MORNING, Clock, budget, device, record, request
+from tests.api.store.examples import MORNING, QUARTER, Clock, budget, device, quote, record, request
 
 DECEMBER = datetime(2026, 12, 1, tzinfo=UTC)
 LATER = DECEMBER + timedelta(days=5)
@@ -30,6 +31,11 @@ def store(database_url: str, clock: Clock) -> Iterator[Store]:
     opened.budgets.put(budget(carry_over=CarryOver.UNUSED), "admin")
     yield opened
     opened.close()
+
+
+def standing(store: Store, at: datetime) -> tuple[int, int]:
+    found = store.budgets.balance("vision", at=at).balances[Unit.MJ]
+    return found.posted, found.pending
 
 
 def test_what_was_not_used_is_carried_once(store: Store, clock: Clock) -> None:
@@ -85,3 +91,48 @@ def test_a_balance_as_of_an_instant_has_what_was_carried_by_then(store: Store, c
         for at in (LATER - timedelta(seconds=1), LATER, clock.now)
     ]
     assert carried == [0, 1_000, 1_000]
+
+
+def test_what_is_taken_back_after_a_close_is_given_back_to_the_hold_that_it_drew(store: Store, clock: Clock) -> None:
+    """A record of both sides of a period's turn, of which the first is closed when it comes."""
+    turn = DECEMBER - QUARTER
+    store.ledger.decide(request("run", quote(100, 100, start=turn)))
+    clock.now = LATER
+    store.closes.close("vision", MORNING, "admin")
+    sent = record("late", devices=[device("GPU-1", 40, 70, start=turn)], run_uid="run")
+    store.records.accept(sent, "late", "somebody")
+    closed, running = standing(store, turn), standing(store, LATER)
+    assert (closed, running) == ((0, 60), (110, 30))
+    store.corrections.reverse("late", ReasonCode.DUPLICATE, "admin")
+    assert (standing(store, turn), standing(store, LATER)) == ((0, 100), (0, 100))
+    assert store.trial_balance.run().differences == ()
+
+
+def test_a_period_before_the_budget_was_written_has_no_rest(store: Store, clock: Clock) -> None:
+    october = MORNING - timedelta(days=30)
+    clock.now = LATER
+    with pytest.raises(ConflictError, match="was written on 2026-11-23, after that period"):
+        store.closes.close("vision", october, "admin")
+    store.records.accept(record("old", devices=[device("GPU-1", 40, start=october)]), "old", "somebody")
+    assert store.closes.close("vision", october, "admin").carried == NOTHING
+    assert store.budgets.balance("vision", at=MORNING).balances[Unit.MJ].carried == 0
+
+
+def test_rests_are_carried_in_order(store: Store, clock: Clock) -> None:
+    clock.now = datetime(2027, 1, 10, tzinfo=UTC)
+    with pytest.raises(ConflictError, match="close the period from 2026-11-01T00:00:00Z first"):
+        store.closes.close("vision", DECEMBER, "admin")
+    assert [store.closes.close("vision", at, "admin").carried.mj for at in (MORNING, DECEMBER)] == [1_000, 2_000]
+    assert store.budgets.balance("vision").balances[Unit.MJ].limit == 3_000
+
+
+def test_what_an_exception_gave_is_not_carried(store: Store, clock: Clock) -> None:
+    amount, until = Amounts(500, 0, 0), MORNING + timedelta(hours=1)
+    asked = BudgetException("e", "vision", ("vision",), amount, None, "why", None, "ann", until)
+    store.exceptions.request(asked)
+    store.exceptions.approve("e", "bob")
+    assert store.ledger.decide(request("run", 1_400)).allowed
+    clock.now = LATER
+    store.holds.release("local", "run", "operator")
+    assert store.budgets.balance("vision", at=MORNING).balances[Unit.MJ].exceptions == 400  # the part that was used
+    assert store.closes.close("vision", MORNING, "admin").carried.mj == 1_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,8 +13,10 @@ from joulegate.core.binding import Work
 from joulegate.core.budgets import Limits, Reason, Scope
 from joulegate.core.errors import ConflictError, InvalidInputError, NotFoundError, NotPermittedError
 from joulegate.core.units import Unit
-from joulegate_api.store import Amounts, BudgetException, HoldRequest, Store
-from tests.api.store.examples import MORNING, Clock, budget, request
+from joulegate_api.store import Amounts, BudgetException, HoldRequest, Inventory, ObjectSeen, PodSeen, Store
+from tests.api.store.examples import MORNING, QUARTER, Clock, budget, demand, quote, request
+from tests.api.store.test_releases import measured
+from tests.api.store.test_windows import batch, window
 
 
 @pytest.fixture
@@ -166,3 +168,39 @@ def test_a_balance_as_of_an_instant_has_the_exceptions_of_that_instant(store: St
     tick()
     given = [store.budgets.balance("vision", as_of=instant).balances[Unit.MJ].exceptions for instant in at]
     assert given == [0, 0, 500, 200, 200]
+
+
+def test_windows_use_the_exception_of_their_namespace(store: Store, clock: Clock) -> None:
+    grant(store)
+    store.windows.ingest(batch(window(0, 1_300)))
+    clock.now += timedelta(hours=2)
+    balance = store.budgets.balance("vision").balances[Unit.MJ]
+    assert (balance.exceptions, balance.available) == (300, 0)
+
+
+def test_what_is_estimated_uses_the_exception_of_its_namespace(store: Store, clock: Clock) -> None:
+    """In another period than that of the hold, so that nothing pending stands for it there."""
+    store.ledger.decide(request("root", quote(900)))
+    measured(store, 0, MORNING, MORNING + timedelta(minutes=1), 0)
+    seen = ObjectSeen("root", None, "vision", "root", (PodSeen("pod-1", "node-1", MORNING + QUARTER),))
+    clock.now = MORNING + QUARTER
+    store.inventories.put(Inventory("local", "jobs", clock.now, complete=True, objects=(seen,)))
+    clock.now = datetime(2026, 12, 20, tzinfo=UTC)
+    store.closes.close("vision", MORNING, "admin")
+    assert store.ledger.decide(request("another", quote(1_000, start=clock.now))).allowed
+    grant(store, replace(ASKED, amount=Amounts(2_000, 0, 0), expires_at=clock.now + timedelta(hours=1)))
+    store.inventories.put(Inventory("local", "jobs", clock.now, complete=True, objects=()))
+    estimated = store.budgets.balance("vision").balances[Unit.MJ].posted
+    clock.now += timedelta(hours=2)
+    balance = store.budgets.balance("vision").balances[Unit.MJ]
+    assert estimated == balance.exceptions > 0
+
+
+def test_a_rehearsal_frees_of_a_namesake_only_what_would_be_replaced(store: Store) -> None:
+    store.ledger.decide(request("first", 400, name="same"))
+    store.holds.confirm("local", "first", "operator")
+    store.ledger.decide(request("first", 500, name="same", demand=demand(2)))
+    for asked, fits in ((600, True), (601, False)):
+        twin = request("second", asked, name="same")
+        assert store.ledger.decide(twin, dry_run=True).allowed is fits
+    assert not store.ledger.decide(request("second", 601, name="same")).allowed
