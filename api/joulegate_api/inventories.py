@@ -8,17 +8,20 @@ from typing import Final
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from joulegate.core.binding import bind
 from joulegate.core.budgets import Budget
 from joulegate.core.errors import InvalidInputError
+from joulegate.core.records import Kind
 from joulegate.core.workloads import Demand, Unresolved
 from joulegate.holds import DemandBody, InventoryBody, LabelBody, ObjectBody, demand_of
 from joulegate_api.admission.asking import Asked, hold_request
 from joulegate_api.bodies import Body, RawBatch
 from joulegate_api.context import Caller, Context, Parts, answer, takes
 from joulegate_api.holds import work_of
-from joulegate_api.store import Inventory, ObjectSeen, Origin, PodSeen
+from joulegate_api.store import Evidence, Inventory, ObjectSeen, Origin, PodSeen
 
 INVENTORY: Final = Body(InventoryBody)
+_UNKNOWN: Final = Demand(Kind.TRAINING, ())
 
 router = APIRouter(tags=["inventories"])
 
@@ -28,7 +31,9 @@ def put_inventory(cluster: str, kind: str, raw: RawBatch, parts: Parts, caller: 
     """Take a list of one kind (`jobs.batch`), conclude what it proves, and adopt what runs there without a hold.
 
     The answer names uids of roots: `confirmed`, `expired`, `ended`, `shrunk`, `adopted`; and
-    in `unadmitted` those without a hold that could not be adopted, with the reason.
+    in `unadmitted` those without a hold that could not be adopted, with the reason; in
+    `unadmitted_usage` those that were made since the list before this one, in a namespace that a budget
+    binds, without anybody having admitted them: each is an entry of the log.
     """
     body = INVENTORY.read(raw)
     caller.require("*", cluster, None, parts.here)
@@ -47,8 +52,12 @@ def put_inventory(cluster: str, kind: str, raw: RawBatch, parts: Parts, caller: 
         )
         for found in body.objects
     )
-    evidence = parts.store.inventories.put(Inventory(cluster, kind, body.begun_at, body.complete, seen))
+    inventory = Inventory(cluster, kind, body.begun_at, body.complete, seen)
+    evidence = parts.store.inventories.put(inventory)
     left = _adopt(cluster, kind, body, evidence.unadmitted, parts, caller.name)
+    late = _late(body, evidence, parts)
+    if late:
+        parts.store.inventories.tell_unadmitted(inventory, late, left)
     told = {
         "confirmed": evidence.confirmed,
         "expired": evidence.expired,
@@ -56,8 +65,28 @@ def put_inventory(cluster: str, kind: str, raw: RawBatch, parts: Parts, caller: 
         "shrunk": evidence.shrunk,
         "adopted": [uid for uid in evidence.unadmitted if uid not in left],
         "unadmitted": [{"uid": uid, "reason": reason} for uid, reason in sorted(left.items())],
+        "unadmitted_usage": sorted(late),
     }
     return answer(told)
+
+
+def _late(body: InventoryBody, evidence: Evidence, parts: Context) -> set[str]:
+    """What came to be while lists were taken already, runs, and has no hold: nobody admitted it."""
+    if evidence.before is None or not evidence.unadmitted:
+        return set()
+    budgets = {budget.name: budget for budget in parts.store.budgets.list()}
+    labels = {namespace.name: namespace.labels for namespace in body.namespaces}
+    found = set()
+    for seen in body.objects:
+        demand = _demand(seen.demand)
+        is_new = seen.created_at is not None and seen.created_at > evidence.before
+        waits = demand is not None and (demand.suspended or not demand.groups)
+        if not is_new or waits or seen.uid not in evidence.unadmitted:
+            continue
+        work = work_of(demand or _UNKNOWN, seen.namespace, labels.get(seen.namespace, ()))
+        if seen.namespace not in parts.settings.system_namespaces and bind(budgets, work).names:
+            found.add(seen.uid)
+    return found
 
 
 def _demand(body: DemandBody | None) -> Demand | None:

@@ -27,6 +27,7 @@ class Budgets:
         """Know the cluster's Budgets from now on."""
         self._kind = Kind(kube, "Budget", "budgets", changed)
         self.informers = (self._kind.informer,)
+        self._forecasts = Forecasts()
 
     def reconcile(self, api: Client, now: datetime) -> None:
         """One pass: close what is gone, put what differs, write each status that is not so yet.
@@ -43,7 +44,30 @@ class Budgets:
             if name not in wanted:
                 api.delete(f"/v1/budgets/{name}")
         for name in parents_first({name: parent_of(each.spec) for name, each in wanted.items()}):
-            self._kind.write(wanted[name], brought(api, wanted[name], known.get(name), now))
+            status = brought(api, wanted[name], known.get(name), now)
+            status["forecastExhaustion"] = self._forecasts.of(api, name, status)
+            self._kind.write(wanted[name], status)
+
+
+class Forecasts:
+    """When each budget is used up at the rate of late; asked for anew when something was posted."""
+
+    def __init__(self) -> None:
+        """Know none."""
+        self._known: dict[str, tuple[Json, str | None]] = {}
+
+    def of(self, api: Client, name: str, status: Json) -> str | None:
+        """The first instant at which a limit is reached, RFC 3339; None where the period ends before."""
+        posted = {each["unit"]: each["posted"] for each in status["balances"] or ()} | {"in": status["period"]}
+        if not status["balances"] or all(amount == "0" for unit, amount in posted.items() if unit != "in"):
+            return None
+        known = self._known.get(name)
+        if known is None or known[0] != posted:
+            statement = api.get(f"/v1/budgets/{name}/statement")
+            instants = [statement[unit]["rate"]["exhausted_at"] for unit in _UNITS]
+            known = posted, min((at for at in instants if at is not None), default=None)
+            self._known[name] = known
+        return known[1]
 
 
 def parent_of(spec: Json) -> str | None:

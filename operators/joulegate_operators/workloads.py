@@ -23,6 +23,7 @@ from joulegate.holds import OBJECTS_MOST, demand_body
 from joulegate_operators.informer import Informer
 from joulegate_operators.kube import Json, KubeError, listed
 from joulegate_operators.namespaces import Namespace
+from joulegate_operators.objects import Objects
 from joulegate_operators.seen import PODS, RESOURCES, Resource, Workload, governed, trees, workload_of
 from joulegate_operators.settings import Settings
 from joulegate_operators.surroundings import ClusterSurroundings
@@ -84,6 +85,7 @@ class Workloads:
         self._changed = changed
         self._custom = client.CustomObjectsApi(kube)
         self._around = ClusterSurroundings(kube)
+        self._objects = Objects(kube)
         core = client.CoreV1Api(kube)
         self._watched = {PODS: self._watch(PODS, core.list_pod_for_all_namespaces)}
         self._namespaces = namespaces
@@ -184,6 +186,9 @@ class Workloads:
                 },
             )
             self._tell(resource, told["unadmitted"])
+            for uid in told["unadmitted_usage"]:
+                message = "it runs without having been admitted; what it draws is charged to its budgets"
+                self._objects.tell(known[resource][uid], "UnadmittedUsage", message, began, "Warning")
         each.reported, each.revision = began, revision
 
     def _read_again(self, workload: Workload) -> Workload:
@@ -239,6 +244,7 @@ def object_body(workload: Workload, pods: Iterable[Workload]) -> Json:
     return {
         "uid": workload.uid,
         "owner_uid": workload.owner_uid,
+        "created_at": workload.created_at or None,
         "namespace": workload.namespace,
         "name": workload.name,
         "demand": None if demand is None else demand_body(demand),

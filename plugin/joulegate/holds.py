@@ -156,6 +156,7 @@ class ObjectBody:
     demand: DemandBody | None = None
     pods: Annotated[tuple[PodBody, ...], Items(PODS_MOST)] = ()
     surge: Annotated[int, Count(0, MOST_BOARDS)] = 0
+    created_at: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True)

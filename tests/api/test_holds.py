@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from joulegate.core.log import EntryType
 from tests.api.running import Service, budget, job, review, verdict_of
 
 DEMAND: dict[str, Any] = {
@@ -77,6 +78,7 @@ def test_a_list_confirms_expires_ends_and_adopts(service: Service) -> None:
         "shrunk": [],
         "adopted": ["uid-9"],
         "unadmitted": [],
+        "unadmitted_usage": [],
     }
     adopted = service.get("/v1/holds?root_uid=uid-9").json()["holds"][0]
     assert (adopted["state"], adopted["origin"], adopted["verdict"]["reason"]) == ("confirmed", "adopted", "Adopted")
@@ -170,3 +172,35 @@ def test_a_renewal_begins_where_the_hold_ends_and_is_held_even_beyond_the_limit(
     assert [claim["period_start"] for claim in rows[0]["claims"]] == ["2027-01-01T00:00:00Z"]
     wrong = service.post("/v1/holds/uid-1/request", asked(starts_at="2027-01-05T00:07:00Z"), by="operator")
     assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "starts_at")
+
+
+def entries(service: Service) -> list[dict[str, Any]]:
+    return service.store.log.bodies(EntryType.UNADMITTED_USAGE)
+
+
+def test_what_came_to_be_unadmitted_between_two_lists_is_an_entry_and_is_charged(service: Service) -> None:
+    service.put("/v1/budgets/vision", budget())
+    first = now(service)
+    old = seen("old", demand=DEMAND, created_at="2026-01-01T00:00:00Z")
+    told = service.put("/v1/inventories/local/jobs", listed(old, begun_at=first), by="operator").json()
+    assert (told["adopted"], told["unadmitted_usage"]) == (["old"], []), "what was there before is adopted"
+    later = now(service)
+    objects = [
+        old,
+        seen("new", name="new", demand=DEMAND, created_at=later),
+        seen("odd", name="odd", demand=None, created_at=later),
+        seen("waits", name="waits", demand={**DEMAND, "suspended": True}, created_at=later),
+        seen("elsewhere", name="elsewhere", namespace="language", demand=DEMAND, created_at=later),
+    ]
+    told = service.put("/v1/inventories/local/jobs", listed(*objects, begun_at=later), by="operator").json()
+    assert told["unadmitted_usage"] == ["new", "odd"]
+    kept = {body["root_uid"]: body for body in entries(service)}
+    assert {uid: (body["held"], body["reason"]) for uid, body in kept.items()} == {
+        "new": (True, None),
+        "odd": (False, "its demand is not known"),
+    }
+    assert energy(service)["pending"] == str(2 * HOUR_MJ)
+    last = now(service)
+    told = service.put("/v1/inventories/local/jobs", listed(*objects, begun_at=last), by="operator").json()
+    assert told["unadmitted_usage"] == []
+    assert len(entries(service)) == 2

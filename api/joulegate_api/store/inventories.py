@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from joulegate.core.encoding import encode
 from joulegate.core.errors import InvalidInputError
+from joulegate.core.log import EntryType
+from joulegate.core.periods import format_instant
 from joulegate.core.workloads import Demand
 from joulegate_api.store import holds, tables
 from joulegate_api.store.attributions import attribute, misattributed
@@ -69,13 +71,17 @@ class Inventory:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a list proved: uids of roots. ``unadmitted`` live there without a hold."""
+    """What a list proved: uids of roots. ``unadmitted`` live there without a hold.
+
+    ``before`` is when the last list of the kind was begun, None where this is the first.
+    """
 
     confirmed: tuple[str, ...]
     expired: tuple[str, ...]
     ended: tuple[str, ...]
     unadmitted: tuple[str, ...]
     shrunk: tuple[str, ...] = ()
+    before: datetime | None = None
 
 
 class Inventories:
@@ -102,7 +108,8 @@ class Inventories:
         if self._database_now() < inventory.begun_at:
             raise InvalidInputError("lies in the future", "begun_at")
         with self._writer.transaction() as transaction:
-            self._remember(transaction, inventory)
+            before = self._last(transaction.connection, inventory)
+            self._remember(transaction, inventory, before)
         self._attribute(inventory.cluster)
         with self._database.read() as connection:
             standing = self._standing(connection, inventory)
@@ -116,7 +123,38 @@ class Inventories:
         ended = {root: standing[root] or inventory.begun_at for root in gone - set(expired)}
         self._releases.end(ended)
         unadmitted = sorted(seen.uid for seen in inventory.objects if seen.owner_uid is None and seen.uid not in known)
-        return Evidence(_uids(confirmed), _uids(expired), _uids(list(ended)), tuple(unadmitted), _uids(shrunk))
+        return Evidence(_uids(confirmed), _uids(expired), _uids(list(ended)), tuple(unadmitted), _uids(shrunk), before)
+
+    def tell_unadmitted(self, inventory: Inventory, uids: Collection[str], reasons: Mapping[str, str]) -> None:
+        """Keep for good that work ran which nobody admitted: an entry each, with the pods that were seen.
+
+        ``reasons`` has those that could not even be held for afterwards.
+        """
+        wanted = [seen for seen in inventory.objects if seen.uid in uids]
+        with self._writer.transaction() as transaction:
+            now = transaction.now()
+            for seen in wanted:
+                body = {
+                    "cluster": inventory.cluster,
+                    "resource": inventory.kind,
+                    "root_uid": seen.uid,
+                    "namespace": seen.namespace,
+                    "name": seen.name,
+                    "begun_at": format_instant(inventory.begun_at),
+                    "demand": _written(seen.demand),
+                    "held": seen.uid not in reasons,
+                    "reason": reasons.get(seen.uid),
+                    "pods": [{"uid": pod.uid, "node": pod.node} for pod in seen.pods],
+                }
+                transaction.log(EntryType.UNADMITTED_USAGE, f"{inventory.cluster}/{seen.uid}", now, body)
+
+    def last_report(self, cluster: str) -> datetime | None:
+        """When an operator told anything of a cluster last; None where it never did."""
+        of = inventories.c
+        query = select(func.max(of.received_at)).where(of.tenant == self._tenant, of.cluster == cluster)
+        with self._database.read() as connection:
+            found: datetime | None = connection.execute(query).scalar_one()
+        return found
 
     def _database_now(self) -> datetime:
         with self._database.read() as connection:
@@ -136,11 +174,19 @@ class Inventories:
         if pods:
             self._transitions.each(list(pods), work)
 
-    def _remember(self, transaction: Transaction, inventory: Inventory) -> None:
-        now = transaction.now()
+    def _last(self, connection: Connection, inventory: Inventory) -> datetime | None:
+        found: datetime | None = connection.execute(
+            select(inventories.c.begun_at).where(self._mine(inventory))
+        ).scalar_one_or_none()
+        return found
+
+    def _mine(self, inventory: Inventory) -> ColumnElement[bool]:
         of = inventories.c
-        mine = (of.tenant == self._tenant) & (of.cluster == inventory.cluster) & (of.kind == inventory.kind)
-        last = transaction.connection.execute(select(of.begun_at).where(mine)).scalar_one_or_none()
+        return (of.tenant == self._tenant) & (of.cluster == inventory.cluster) & (of.kind == inventory.kind)
+
+    def _remember(self, transaction: Transaction, inventory: Inventory, last: datetime | None) -> None:
+        now = transaction.now()
+        mine = self._mine(inventory)
         values: dict[str, Any] = {"begun_at": inventory.begun_at, "received_at": now, "complete": inventory.complete}
         if last is None:
             key = {"tenant": self._tenant, "cluster": inventory.cluster, "kind": inventory.kind}

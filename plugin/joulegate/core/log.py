@@ -44,6 +44,7 @@ class EntryType(StrEnum):
     PRICE_SET = "price_set"
     SITE_SET = "site_set"
     INSTRUMENT_SET = "instrument_set"
+    UNADMITTED_USAGE = "unadmitted_usage"
     HOLD_CONFIRMED = "hold_confirmed"
     HOLD_REPLACED = "hold_replaced"
     HOLD_EXPIRED = "hold_expired"
