@@ -51,8 +51,7 @@ class Amounts(NamedTuple):
     @classmethod
     def read(cls, row: Row[Any], stem: str) -> Amounts:
         """From the columns of ``stem``."""
-        fields = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
-        return cls(*(fields[f"{stem}_{unit}"] for unit in UNITS))
+        return cls(*(getattr(row, f"{stem}_{unit}") for unit in UNITS))
 
 
 NOTHING = Amounts(0, 0, 0)

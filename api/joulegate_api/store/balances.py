@@ -8,7 +8,7 @@ that no two writers wait for each other in a circle. It decides by locked rows o
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -35,9 +35,10 @@ from joulegate.core.periods import Period
 from joulegate.core.units import Unit
 from joulegate_api.store import versions
 from joulegate_api.store.amounts import NOTHING, UNITS, Amounts, total
-from joulegate_api.store.columns import padded
+from joulegate_api.store.bulk import Question, ask, send
 from joulegate_api.store.entries import Transaction, Writer
 from joulegate_api.store.grants import Grant, Key, expire, given_as_of, grants_of, use, write_grants
+from joulegate_api.store.locks import locking
 from joulegate_api.store.tables import balances, budget_revisions, hold_claims, holds, postings
 
 _LOW_BITS = 2**32
@@ -140,7 +141,8 @@ class Accounts:
             return
         with self._writer.transaction() as transaction:
             versions.hold_still(transaction)  # no limit changes between reading it and writing the row
-            found = {account.key for account in _locked(transaction, missing)}
+            (there,) = ask(transaction.connection, [locking(transaction, missing)])
+            found = {Key(row.budget, row.period_start) for row in there}
             rows = [_new_row(transaction, key, wanted[key]) for key in missing if key not in found]
             for row in rows:
                 try:
@@ -153,7 +155,18 @@ class Accounts:
 
     def lock(self, transaction: Transaction, keys: Collection[Key]) -> dict[Key, Account]:
         """Lock the rows until the transaction ends; raises :class:`StaleError` where one has gone."""
-        found = {account.key: account for account in _locked(transaction, sorted(keys))} if keys else {}
+        return self.locked(transaction, keys, ask(transaction.connection, self.locking(transaction, keys)))
+
+    @staticmethod
+    def locking(transaction: Transaction, keys: Collection[Key]) -> list[Question]:
+        """What to ask for :meth:`locked`, together with other questions; nothing where there is nothing to lock."""
+        return [locking(transaction, sorted(keys))] if keys else []
+
+    def locked(
+        self, transaction: Transaction, keys: Collection[Key], told: Sequence[Sequence[Any]]
+    ) -> dict[Key, Account]:
+        """The accounts, from the answer to :meth:`locking`; raises :class:`StaleError` where one has gone."""
+        found = {account.key: account for rows in told for account in map(_account, rows)}
         if len(found) != len(set(keys)):
             with self._lock:
                 self._there.difference_update(keys)
@@ -183,7 +196,7 @@ class Accounts:
         ]
         write_grants(transaction, [grant for account in accounts for grant in account.grants])
         if rows:
-            transaction.connection.execute(_WRITE, rows)
+            send(transaction.connection, _WRITE, rows)
         for account in accounts:
             account.changed = False
 
@@ -192,22 +205,6 @@ _WRITE = update(balances).where(
     balances.c.tenant == bindparam("b_tenant"),
     balances.c.budget == bindparam("b_budget"),
     balances.c.period_start == bindparam("b_start"),
-)
-
-
-def _locked(transaction: Transaction, keys: Collection[Key]) -> Iterable[Account]:
-    rows = transaction.connection.execute(_LOCK, {"tenant": transaction.tenant, "keys": padded(keys)})
-    return [_account(row) for row in rows]
-
-
-_LOCK = (
-    select(balances)
-    .where(
-        balances.c.tenant == bindparam("tenant"),
-        tuple_(balances.c.budget, balances.c.period_start).in_(bindparam("keys", expanding=True)),
-    )
-    .order_by(balances.c.tenant, balances.c.budget, balances.c.period_start)
-    .with_for_update()
 )
 
 

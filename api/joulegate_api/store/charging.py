@@ -8,10 +8,11 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, tuple_, update
+from sqlalchemy import bindparam, select, tuple_, update
 
 from joulegate.core.footprint import Footprint, Rates
 from joulegate.core.units import Energy
+from joulegate_api.store.bulk import add_rows
 from joulegate_api.store.entries import Transaction
 from joulegate_api.store.meter_tables import charges
 from joulegate_api.store.postings import NOTHING_PRICED
@@ -105,8 +106,7 @@ def accumulate(transaction: Transaction, cluster: str, cells: Mapping[CellKey, C
     for cell in cells.values():
         cell.after = priced(book, cell.rate_ids, cell.energy_mj, cell.gpu_ns)
     fresh = [row_of(transaction.tenant, cluster, cell) for cell in cells.values() if cell.is_new]
-    if fresh:
-        transaction.connection.execute(insert(charges), fresh)
+    add_rows(transaction.connection, charges, fresh)
     more = [
         {
             "b_subject": cell.subject.uid,

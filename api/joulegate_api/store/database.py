@@ -21,6 +21,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from joulegate.core.errors import UnavailableError
 from joulegate_api.store import tables
+from joulegate_api.store.bulk import PIPELINED
 
 BUSY_S: Final = 60
 """How long a writer waits for another *process* on SQLite; threads of one process queue in order before that."""
@@ -31,6 +32,7 @@ POOL: Final = 16
 FRESH_S: Final = 1
 """A connection that was used so short a time ago is not tried before it is used again."""
 
+_POSTGRES: Final = {"connect_timeout": 10, "options": "-c timezone=UTC"}
 _SHOWN: Final = 200
 _LAST: Final = "joulegate_last"
 _USED: Final = "joulegate_used"
@@ -110,10 +112,10 @@ class Database:
             self._errors(),
             self._writers,
             self._engine.connect() as connection,
-            ExitStack() as last,
             connection.begin(),
+            ExitStack() as last,
         ):
-            connection.info[_LAST] = last
+            connection.info[_LAST], connection.info[PIPELINED] = last, False
             yield connection
 
     def only_writes(self, connection: Connection) -> None:
@@ -123,7 +125,15 @@ class Database:
         """
         if not self.is_sqlite:
             raw: Any = connection.connection.driver_connection
-            connection.info[_LAST].enter_context(raw.pipeline())
+            last: ExitStack = connection.info[_LAST]
+            last.enter_context(raw.pipeline())
+
+            def commit(raised: object, *_: object) -> None:  # goes with the last rows, not after their answer
+                if raised is None:
+                    raw.execute("COMMIT")
+
+            last.push(commit)
+            connection.info[PIPELINED] = True
 
     @property
     def tells_time(self) -> bool:
@@ -176,7 +186,7 @@ def _engine(url: URL, *, is_sqlite: bool) -> Engine:
             event.listen(engine, "connect", _on_connect)
             event.listen(engine, "begin", _on_begin)
             return engine
-        engine = create_engine(url, pool_size=POOL, max_overflow=POOL, connect_args={"connect_timeout": 10})
+        engine = create_engine(url, pool_size=POOL, max_overflow=POOL, connect_args=_POSTGRES)
     except (SQLAlchemyError, ImportError, TypeError) as error:
         raise UnavailableError(
             f"the database {url.render_as_string(hide_password=True)} cannot be used: {error}"

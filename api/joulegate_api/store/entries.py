@@ -15,12 +15,13 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection
 
 from joulegate.core.errors import ReadOnlyError
 from joulegate.core.log import Entry, EntryType, envelope
 from joulegate.core.merkle import leaf_hash
 from joulegate.core.periods import format_instant
+from joulegate_api.store.bulk import add_rows
 from joulegate_api.store.database import Database
 from joulegate_api.store.log_tables import log_queue
 from joulegate_api.store.pseudonyms import veiled
@@ -119,7 +120,7 @@ def _append(transaction: Transaction, chain: Chain) -> None:
         data = envelope(
             Entry(
                 tenant=transaction.tenant,
-                type=kind,
+                type=kind.value,
                 id=fact_id,
                 at=format_instant(at),
                 body=body,
@@ -145,7 +146,7 @@ def _append(transaction: Transaction, chain: Chain) -> None:
         )
         chain.seq, chain.previous = chain.seq + 1, digest
     if rows:
-        transaction.connection.execute(insert(entries), rows)
+        add_rows(transaction.connection, entries, rows)
         stretch = {name: rows[0][name] for name in ("tenant", "writer_id", "writer_epoch", "recorded_at")}
         seqs = {"first_seq": rows[0]["writer_seq"], "last_seq": rows[-1]["writer_seq"]}
-        transaction.connection.execute(insert(log_queue).values(**stretch, **seqs, held=False))
+        add_rows(transaction.connection, log_queue, [{**stretch, **seqs, "held": False}])

@@ -9,7 +9,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Final
 
-from sqlalchemy import Connection, insert, select, tuple_
+from sqlalchemy import Connection, select, tuple_
 
 from joulegate.core.binding import Work
 from joulegate.core.budgets import Verdict
@@ -18,6 +18,7 @@ from joulegate.core.quotes import Quote
 from joulegate.core.workloads import Demand
 from joulegate_api.store.amounts import UNKNOWN, Amounts
 from joulegate_api.store.balances import Key
+from joulegate_api.store.bulk import add_rows
 from joulegate_api.store.entries import Transaction
 from joulegate_api.store.tables import hold_claims, holds
 
@@ -204,6 +205,5 @@ def add(transaction: Transaction, made: Sequence[tuple[HoldRequest, Held, Origin
         for _, held, _, _, _ in made
         for key, amounts in held.claims.items()
     ]
-    transaction.connection.execute(insert(holds), rows)
-    if claims:
-        transaction.connection.execute(insert(hold_claims), claims)
+    add_rows(transaction.connection, holds, rows)
+    add_rows(transaction.connection, hold_claims, claims)

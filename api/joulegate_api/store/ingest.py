@@ -10,12 +10,12 @@ from sqlalchemy import insert, select, update
 
 from joulegate.core.budgets import Budget
 from joulegate.core.errors import ConflictError, InvalidInputError, UnavailableError
-from joulegate.core.log import EntryType, canonical
-from joulegate.core.merkle import leaf_hash
+from joulegate.core.log import EntryType
 from joulegate_api.store import charging, postings, versions
 from joulegate_api.store.amounts import UNKNOWN, Amounts
 from joulegate_api.store.balances import Account, Accounts, Key, StaleError
 from joulegate_api.store.budgets import Budgets
+from joulegate_api.store.bulk import add_rows
 from joulegate_api.store.charging import Cell
 from joulegate_api.store.claims import OpenClaim
 from joulegate_api.store.database import Database
@@ -31,11 +31,12 @@ from joulegate_api.store.windows import (
     Ingested,
     Quarantined,
     Span,
-    Window,
     WindowBatch,
-    content_hash,
+    Written,
+    batch_hash,
     fault_of,
     span_of,
+    written,
 )
 
 ATTEMPTS: Final = 20
@@ -100,7 +101,7 @@ class WindowBook:
         fresh, kept_apart, told_apart = self._sort(transaction, batch, planned)
         self._write_windows(transaction, batch, fresh, kept_apart, now)
         if fresh:
-            self._charge(transaction, batch, [window for window, _ in fresh], planned, accounts, now)
+            self._charge(transaction, batch, fresh, planned, accounts, now)
         accepted_seq = self._advance(transaction, batch, accepted_seq, now)
         for root, held in planned.parts.items() if fresh else ():
             reverse_estimates(transaction, root, held, accounts, now)
@@ -127,17 +128,17 @@ class WindowBook:
 
     def _sort(
         self, transaction: Transaction, batch: WindowBatch, planned: WindowPlan
-    ) -> tuple[list[tuple[Window, str]], list[tuple[Window, str, str]], list[Quarantined]]:
+    ) -> tuple[list[Written], list[tuple[Written, str]], list[Quarantined]]:
         """New windows to accept, new ones to keep apart, and what the answer names."""
         known, every = self._known(transaction, batch)
         _check_contiguous(batch, {seq for seq, _ in every})
         apart = {key: reason for key, reason in every.items() if key[1] != WITHHELD}
         spans = self._spans(transaction, batch)
-        fresh: list[tuple[Window, str]] = []
-        kept_apart: list[tuple[Window, str, str]] = []
+        fresh: list[Written] = []
+        kept_apart: list[tuple[Written, str]] = []
         named: list[Quarantined] = []
-        for window in batch.windows:
-            digest = content_hash(window.body())
+        for each in map(written, batch.windows):
+            window, digest = each.window, each.digest
             if known.get(window.window_seq) == digest:
                 continue
             if (reason := apart.get((window.window_seq, digest))) is not None:
@@ -152,10 +153,10 @@ class WindowBook:
                 fault = fault or "stands for a window that came before"
             fault = fault or fault_of(window, beside, device.enforced_limit_mw if device else None)
             if fault is None:
-                fresh.append((window, digest))
+                fresh.append(each)
                 beside.append(span_of(window))
             else:
-                kept_apart.append((window, digest, fault))
+                kept_apart.append((each, fault))
                 named.append(Quarantined(window.window_seq, fault))
         return fresh, kept_apart, named
 
@@ -217,24 +218,22 @@ class WindowBook:
         self,
         transaction: Transaction,
         batch: WindowBatch,
-        fresh: Iterable[tuple[Window, str]],
-        kept_apart: Sequence[tuple[Window, str, str]],
+        fresh: Sequence[Written],
+        kept_apart: Sequence[tuple[Written, str]],
         now: datetime,
     ) -> None:
-        rows = [_row(self._tenant, batch, window, digest, now) for window, digest in fresh]
-        if rows:
-            transaction.connection.execute(insert(windows), rows)
+        add_rows(transaction.connection, windows, [_row(self._tenant, batch, each, now) for each in fresh])
         apart = [
             {
                 "tenant": self._tenant,
                 "incarnation": batch.incarnation,
-                "window_seq": window.window_seq,
-                "content_hash": digest,
+                "window_seq": each.window.window_seq,
+                "content_hash": each.digest,
                 "reason": reason,
-                "body": window.body(),
+                "body": each.body,
                 "received_at": now,
             }
-            for window, digest, reason in kept_apart
+            for each, reason in kept_apart
         ]
         apart += [
             {
@@ -246,7 +245,7 @@ class WindowBook:
                 "body": {},
                 "received_at": now,
             }
-            for window in [*(window for window, _ in fresh), *(window for window, _, _ in kept_apart)]
+            for window in [*(each.window for each in fresh), *(each.window for each, _ in kept_apart)]
             for number in window.replaces
         ]
         if apart:
@@ -254,31 +253,31 @@ class WindowBook:
         self._tell_apart(transaction, batch, kept_apart, now)
 
     def _tell_apart(
-        self, transaction: Transaction, batch: WindowBatch, kept_apart: Sequence[tuple[Window, str, str]], now: datetime
+        self, transaction: Transaction, batch: WindowBatch, kept_apart: Sequence[tuple[Written, str]], now: datetime
     ) -> None:
         """Write one entry that names the windows of the batch that were kept apart; each is told once."""
         if not kept_apart:
             return
-        first, digest, _ = kept_apart[0]
+        first = kept_apart[0][0]
         told = [
-            {"window_seq": window.window_seq, "content_hash": digest, "reason": reason}
-            for window, digest, reason in kept_apart
+            {"window_seq": each.window.window_seq, "content_hash": each.digest, "reason": reason}
+            for each, reason in kept_apart
         ]
         body = {"cluster": batch.cluster, "node": batch.node, "incarnation": batch.incarnation, "windows": told}
-        fact_id = f"{batch.incarnation}/{first.window_seq}/{digest}"
+        fact_id = f"{batch.incarnation}/{first.window.window_seq}/{first.digest}"
         transaction.log(EntryType.WINDOWS_QUARANTINED, fact_id, now, body)
 
     def _charge(
         self,
         transaction: Transaction,
         batch: WindowBatch,
-        fresh: Sequence[Window],
+        fresh: Sequence[Written],
         planned: WindowPlan,
         accounts: Mapping[Key, Account],
         now: datetime,
     ) -> None:
         models = {uuid: device.model if device else None for uuid, device in planned.models.items()}
-        cells = charging.cells_of(fresh, planned.subjects, models, planned.book, batch.site)
+        cells = charging.cells_of((each.window for each in fresh), planned.subjects, models, planned.book, batch.site)
         charging.accumulate(transaction, batch.cluster, cells, planned.book)
         posted: dict[Key, Amounts] = {}
         taken: dict[Key, list[OpenClaim]] = {}
@@ -289,15 +288,15 @@ class WindowBook:
             held = planned.parts.get((batch.cluster, root_uid), [])
             for key, opened in drawn(transaction, (batch.cluster, root_uid), held, amounts, accounts).items():
                 taken.setdefault(key, []).extend(opened)
-        fact = Fact(EntryType.WINDOWS, f"{batch.incarnation}/{fresh[0].window_seq}", "measured", now)
+        fact = Fact(EntryType.WINDOWS, f"{batch.incarnation}/{fresh[0].window.window_seq}", "measured", now)
         namespaces = {subject.namespace for subject in planned.subjects.values()}
         told = postings.post(transaction, accounts, fact, posted, taken, namespaces, planned.late)
         body = {
             "cluster": batch.cluster,
             "node": batch.node,
             "incarnation": batch.incarnation,
-            "seqs": [window.window_seq for window in fresh],
-            "batch_hash": leaf_hash(canonical([window.body() for window in fresh])).hex(),
+            "seqs": [each.window.window_seq for each in fresh],
+            "batch_hash": batch_hash(fresh),
             "charges": told,
         }
         transaction.log(EntryType.WINDOWS, fact.id, now, body)
@@ -359,12 +358,13 @@ def _charges(cells: Iterable[Cell], budgets: Mapping[str, Budget]) -> dict[Key, 
     return found
 
 
-def _row(tenant: str, batch: WindowBatch, window: Window, digest: str, now: datetime) -> dict[str, Any]:
+def _row(tenant: str, batch: WindowBatch, each: Written, now: datetime) -> dict[str, Any]:
+    window = each.window
     return {
         "tenant": tenant,
         "incarnation": batch.incarnation,
         "window_seq": window.window_seq,
-        "content_hash": digest,
+        "content_hash": each.digest,
         "cluster": batch.cluster,
         "device_uuid": window.device_uuid,
         "start": window.start,
@@ -376,6 +376,6 @@ def _row(tenant: str, batch: WindowBatch, window: Window, digest: str, now: date
         "allocated_gpu_ns": window.allocated_gpu_ns,
         "pod_uid": window.pod_uid,
         "container": window.container,
-        "body": window.body(),
+        "body": each.body,
         "accepted_at": now,
     }

@@ -18,13 +18,14 @@ from joulegate_api.store import holds
 from joulegate_api.store.amounts import NOTHING, Amounts
 from joulegate_api.store.balances import Account, Accounts, Key, StaleError, unlocked
 from joulegate_api.store.budgets import Budgets, Hierarchy
+from joulegate_api.store.bulk import WORTH_COPYING, ask
 from joulegate_api.store.combining import Combiner
 from joulegate_api.store.database import Database, RefusedError
 from joulegate_api.store.entries import Transaction, Writer
 from joulegate_api.store.holds import Held, HoldRequest, HoldState, Origin, Root
 from joulegate_api.store.planning import Plan, beyond, countable, judge, plan, repeated, rooms
 from joulegate_api.store.quotes import quote_hash, write_quote
-from joulegate_api.store.standing import standing
+from joulegate_api.store.standing import asking, standing, told
 from joulegate_api.store.transitions import REPLACE, step
 
 LARGEST_BATCH: Final = 256
@@ -149,9 +150,11 @@ class Ledger:
     def _keep(self, plans: Sequence[Plan], keys: Collection[Key], hierarchy: Hierarchy) -> list[Verdict]:
         """Lock, decide, hold and log in one transaction."""
         with self._writer.transaction() as transaction:
-            accounts = self._accounts.lock(transaction, keys)
             requests = [made.request for made in plans]
-            found = standing(self._database, transaction.connection, self._tenant, requests)
+            whole = (self._database, transaction.connection, self._tenant, requests)
+            *locked, stands = ask(transaction.connection, [*self._accounts.locking(transaction, keys), asking(*whole)])
+            accounts = self._accounts.locked(transaction, keys, locked)
+            found = told(*whole, stands)
             missing = found.claimed_by_namesakes() - set(keys)
             if missing or found.hierarchy != hierarchy.version:
                 raise StaleError(missing)
@@ -161,7 +164,8 @@ class Ledger:
                     why = {"replaced_by": made.request.root_uid}
                     found.parts[root] = step(transaction, root, found.parts[root], REPLACE, accounts, found.now, why)
                 decisions[number] = self._settle(transaction, made, found.parts, accounts, found.now)
-            transaction.only_writes()
+            if len(plans) < WORTH_COPYING:
+                transaction.only_writes()
             holds.add(transaction, [decision.made for decision in decisions.values() if decision.made])
             self._accounts.write(transaction, accounts.values())
             return [decisions[number].verdict for number in range(len(plans))]

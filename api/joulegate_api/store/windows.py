@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from joulegate.core.encoding import encode
 from joulegate.core.log import canonical
+from joulegate.core.merkle import leaf_hash
 from joulegate.core.metering import Boundary, Method, Uncertainty
 from joulegate.core.periods import QUARTER, ns_between, quarter_of
 from joulegate.core.units import NS_PER_SECOND
@@ -117,9 +118,25 @@ class Span:
     subject: tuple[str | None, str | None]
 
 
-def content_hash(body: dict[str, Any]) -> str:
-    """The same for every repeat of a window, and for nothing else."""
-    return sha256(canonical(body)).hexdigest()
+class Written(NamedTuple):
+    """A window, its body, its canonical bytes and their hash: the same for every repeat, and for nothing else."""
+
+    window: Window
+    body: dict[str, Any]
+    data: bytes
+    digest: str
+
+
+def written(window: Window) -> Written:
+    """Write a window once, because it is kept, compared and hashed."""
+    body = window.body()
+    data = canonical(body)
+    return Written(window, body, data, sha256(data).hexdigest())
+
+
+def batch_hash(batch: Iterable[Written]) -> str:
+    """The leaf hash of the canonical list of the bodies."""
+    return leaf_hash(b"[" + b",".join(each.data for each in batch) + b"]").hex()
 
 
 def span_of(window: Window) -> Span:

@@ -8,7 +8,7 @@ place in the whole log is given later, by the sequencer.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -106,7 +106,7 @@ def canonical(value: object) -> bytes:
     has many forms, so fractions and quantities go as strings.
     """
     try:
-        text = json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = _WRITE_SORTED(value) if _is_simple([value]) else _WRITE(_plain(value))
         return text.encode("utf-8")
     except (UnicodeEncodeError, RecursionError) as error:
         raise InvalidInputError(f"cannot be written canonically: {error}") from error
@@ -148,6 +148,32 @@ def _bounded(text: str) -> int:
     if len(text) > len(str(-WHOLE_MAX)) or abs(number := int(text)) > WHOLE_MAX:
         raise InvalidInputError(f"{text[:20]} is too large for a number")
     return number
+
+
+_WRITE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_WRITE_SORTED: Final = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True
+).encode
+
+
+def _is_simple(items: Iterable[object]) -> bool:
+    """Whether the sorting writer has the one form of these: plain types only, and keys that sort alike everywhere."""
+    for found in items:
+        kind = type(found)
+        if kind is str or found is None or kind is bool:
+            continue
+        if kind is dict:
+            for key in found:  # type: ignore[attr-defined]
+                if type(key) is not str or not key.isascii():
+                    return False
+            if not _is_simple(found.values()):  # type: ignore[attr-defined]
+                return False
+        elif kind is int:
+            if not -WHOLE_MAX <= found <= WHOLE_MAX:  # type: ignore[operator]
+                return False
+        elif not (kind is list or kind is tuple) or not _is_simple(found):  # type: ignore[arg-type]
+            return False
+    return True
 
 
 def _plain(value: object) -> object:
