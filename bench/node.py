@@ -1,8 +1,9 @@
 """What the node meter itself costs: ``python -m bench.node``.
 
 The real process, once a second, on 8 scripted GPUs: each whole in the hands of one pod, and each cut into 7 MIG
-devices in the hands of 56 pods. A kubelet, a cluster and an API on loopback stand around it. Processor time and memory
-are what the kernel counted for the process, after its start. Writes bench/results/node.json. Needs a C compiler.
+devices in the hands of 56 pods, whose use the boards tell. A kubelet, a cluster and an API on loopback stand around it.
+Processor time and memory are what the kernel counted for the process, after its start. Writes bench/results/node.json.
+Needs a C compiler.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def fleet(*, cut: bool) -> Fleet:
                 mig=cut,
                 parts=SLICES if cut else 0,
                 busy=tuple(10.0 * (part + 1) for part in range(SLICES)) if cut else (),
+                gpm=cut,
             )
             for at in range(GPUS)
         ]
