@@ -94,6 +94,12 @@ def embodied_figures() -> tuple[EmbodiedFigure, ...]:
     return tuple(EmbodiedFigure(ug=parse_whole(cells.pop("kg"), UG_PER_KG, place), **cells) for place, cells in table)
 
 
+@cache
+def embodied_sha256() -> str:
+    """The hash (hex) of the table of :func:`embodied_figures`, for a report to name."""
+    return sha256(_text("embodied.csv").encode()).hexdigest()
+
+
 def _pack(row: Mapping[str, Any]) -> Pack:
     parts = ("dataset", "version", "publisher", "licence", "source", "attribution", "sha256")
     reference = Reference(**{part: row[part] for part in parts})

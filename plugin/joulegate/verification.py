@@ -22,7 +22,7 @@ from joulegate.core.leaves import Leaves
 from joulegate.core.log import canonical, read_canonical
 from joulegate.core.merkle import leaf_hash
 from joulegate.core.recount import Recount, Reported
-from joulegate.packs import pack_named
+from joulegate.packs import embodied_figures, embodied_sha256, pack_named
 
 BUNDLE_VERSION: Final = "1"
 MOST_FAULTS: Final = 20
@@ -309,20 +309,24 @@ class _Reading:
 
 
 def recount_of(reported: Reported) -> Recount:
-    """An empty recount; a factor pack that stands beside comes with this package, and must be the one that was meant.
+    """An empty recount; published tables that stand beside come with this package, and must be those that were meant.
 
-    Raises :class:`InvalidInputError` where this package has no such pack, or another one of its name.
+    Raises :class:`InvalidInputError` where this package has no such table, or another one of its name.
     """
+    embodied = reported.query.embodied
+    if embodied is not None and embodied.figures_sha256 != embodied_sha256():
+        raise InvalidInputError("this package has another table of embodied figures", "embodied")
+    figures = () if embodied is None else embodied_figures()
     against = reported.query.against
     if against is None:
-        return Recount(reported)
+        return Recount(reported, figures=figures)
     try:
         pack = pack_named(against.name)
     except NotFoundError as error:
         raise InvalidInputError(str(error), "against") from None
     if pack.rows_sha256 != against.rows_sha256:
         raise InvalidInputError(f"this package has another pack {against.name}", "against")
-    return Recount(reported, pack.intensities())
+    return Recount(reported, pack.intensities(), figures)
 
 
 def manifest_of(head: Checkpoint, report_id: str, reported: Reported, members: dict[str, tuple[str, int]]) -> bytes:

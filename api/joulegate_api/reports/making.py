@@ -20,12 +20,12 @@ from joulegate.core.audit import AuditReport, Decided, Query, Tree, audit
 from joulegate.core.checkpoints import read_checkpoint, read_note
 from joulegate.core.encoding import decode, encode
 from joulegate.core.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
-from joulegate.core.evidence import EVENTS, Evidence, event_of, reading_of
+from joulegate.core.evidence import EVENTS, Evidence, event_of, instruments_of, reading_of
 from joulegate.core.log import EntryType, canonical, read_canonical
 from joulegate.core.periods import Period, parse_instant, quarter_of
 from joulegate.core.scopes import ScopeKind
 from joulegate.core.tallies import Fact, Slice
-from joulegate.packs import pack_named
+from joulegate.packs import embodied_figures, pack_named
 from joulegate_api.log_keeper import LogKeeper
 from joulegate_api.store import RecordFilters, Store
 
@@ -37,7 +37,7 @@ _ID: Final = re.compile(
 )
 _INSTANT: Final = "%Y%m%dT%H%M%SZ"
 _EXACT_INSTANT: Final = "%Y%m%dT%H%M%S%fZ"
-_ASKED: Final = ("scope", "comparing", "against")
+_ASKED: Final = ("scope", "comparing", "against", "embodied")
 """What of a query is in the id as one word, because names may hold any letters."""
 
 
@@ -177,8 +177,11 @@ def _evidence(store: Store, query: Query, as_of: datetime | None) -> Evidence:
     events = [event_of(entry.type, at, entry.body) for entry, at in told if as_of is None or at <= as_of]
     against = query.against
     rows = pack_named(against.name).intensities() if against is not None else ()
+    figures = embodied_figures() if query.embodied is not None else ()
     if not query.is_whole:
-        return Evidence(tuple(events), intensities=rows)
+        return Evidence(tuple(events), intensities=rows, figures=figures)
     readings = [reading_of(body, at) for body, at in store.log.windows(query.period, as_of)]
     devices = [(parse_instant(entry.at, "at"), entry.body) for entry in store.log.told([EntryType.DEVICE])]
-    return Evidence(tuple(events), tuple(readings), tuple(devices), rows)
+    sets = ((parse_instant(entry.at, "at"), entry.body) for entry in store.log.told([EntryType.INSTRUMENT_SET]))
+    bought = [each for at, body in sets if as_of is None or at <= as_of for each in instruments_of(at, body)]
+    return Evidence(tuple(events), tuple(readings), tuple(devices), rows, tuple(bought), figures)

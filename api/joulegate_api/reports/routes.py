@@ -11,13 +11,13 @@ from typing import Annotated, Final
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from joulegate.core.audit import AuditReport, PackOf, Query
+from joulegate.core.audit import AuditReport, EmbodiedBy, PackOf, Query
 from joulegate.core.errors import InvalidInputError, NotFoundError, NotPermittedError
 from joulegate.core.inferiority import Comparing
 from joulegate.core.periods import Period
 from joulegate.core.scopes import parse_scope
-from joulegate.packs import pack_named
-from joulegate.schema import STRICT, Items, Line, Moment
+from joulegate.packs import embodied_sha256, pack_named
+from joulegate.schema import STRICT, Count, Items, Line, Moment
 from joulegate_api.auth import AUDITORS, Principal
 from joulegate_api.bodies import Body, Raw
 from joulegate_api.context import Caller, Context, Parts, answer, takes
@@ -35,7 +35,8 @@ class ReportBody:
 
     ``scope`` is ``organisation`` or ``team:``, ``namespace:``, ``pipeline:``, ``model:`` or ``run:`` and a name.
     ``compare`` names variants, the baseline first; ``margin`` is by how much of its figure of merit one may be
-    worse (a decimal). ``against`` names a factor pack that the same energy is priced by beside.
+    worse (a decimal). ``against`` names a factor pack that the same energy is priced by beside. ``life_years`` is
+    the expected life of an accelerator, which asks for the range of its embodied carbon.
     """
 
     __pydantic_config__ = STRICT
@@ -48,6 +49,7 @@ class ReportBody:
     work: Line | None = None
     quality: Line | None = None
     against: Line | None = None
+    life_years: Annotated[int, Count(1, 999)] | None = None
 
 
 REPORT: Final = Body(ReportBody)
@@ -110,7 +112,8 @@ def _query(asked: ReportBody, parts: Context, caller: Principal) -> Query:
     if asked.against is not None:
         against = PackOf(asked.against, pack_named(asked.against).rows_sha256)
     seen = _seen(namespace or asked.namespace, parts, caller)
-    return Query(Period(asked.since, asked.until), seen, scope, comparing, against)
+    embodied = None if asked.life_years is None else EmbodiedBy(embodied_sha256(), asked.life_years)
+    return Query(Period(asked.since, asked.until), seen, scope, comparing, against, embodied)
 
 
 def _margin(text: str) -> Fraction:

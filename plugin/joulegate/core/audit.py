@@ -16,10 +16,12 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Final
 
+from joulegate.core.embodied import EmbodiedRange, embodied_of
 from joulegate.core.encoding import encode
 from joulegate.core.evidence import DeviceBalance, Event, Evidence, Hours, balances_of, enrolments_of, hours_of
-from joulegate.core.footprint import EmissionBasis, GridIntensity, Rates, carbon_of, intensity_at
+from joulegate.core.footprint import EmissionBasis, GridIntensity, Rates, Reference, carbon_of, intensity_at
 from joulegate.core.inferiority import Compared, Comparing, compared
+from joulegate.core.instruments import MarketBased, market_based
 from joulegate.core.log import canonical
 from joulegate.core.metering import Boundary, Method
 from joulegate.core.periods import Period
@@ -44,7 +46,9 @@ from joulegate.core.tallies import (
     shares_of,
     totals_of,
 )
+from joulegate.core.units import NS_PER_HOUR
 
+_HOURS_PER_YEAR: Final = 8_760
 VERSION: Final = 2
 """Of the form of a report; raised when a field changes its meaning."""
 
@@ -67,10 +71,19 @@ class PackOf:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbodiedBy:
+    """The package's table of embodied figures by its SHA-256 (hex), and the expected life of a board in years."""
+
+    figures_sha256: str
+    life_years: int
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """What a report is of: a period of whole UTC quarter-hours, one namespace or all (None), one scope or all.
 
-    ``comparing`` asks for variants side by side, ``against`` for the carbon of the same energy under another pack.
+    ``comparing`` asks for variants side by side, ``against`` for the carbon of the same energy under another pack,
+    ``embodied`` for the range of embodied carbon.
     """
 
     period: Period
@@ -78,6 +91,7 @@ class Query:
     scope: Scope | None = field(default=None, metadata=LATER)
     comparing: Comparing | None = field(default=None, metadata=LATER)
     against: PackOf | None = field(default=None, metadata=LATER)
+    embodied: EmbodiedBy | None = field(default=None, metadata=LATER)
 
     @property
     def is_whole(self) -> bool:
@@ -128,6 +142,16 @@ class UnderPack:
 
 
 @dataclass(frozen=True, slots=True)
+class StaleFactor:
+    """A factor whose data ended more than 24 months before what it priced, and how many slices it priced then."""
+
+    reference: Reference
+    zone: str
+    data_until: datetime
+    slices: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tree:
     """The signed log that a report was made from: the first checkpoint that covers the report's own entry."""
 
@@ -145,7 +169,8 @@ class AuditReport:
     ``as_of`` is the newest fact that is in it; the same query as of the same instant is
     the same report. ``digest`` (hex SHA-256) is of everything else in it but ``tree``,
     which is known only after the report is itself in the log. ``balances`` are of whole
-    devices, so they stand in reports of everything only.
+    devices, so they stand in reports of everything only, and so does ``market``: the market-based
+    figure with instruments, None where none lay in the period. ``embodied`` is added to nothing.
     """
 
     version: int
@@ -171,6 +196,9 @@ class AuditReport:
     under_pack: tuple[UnderPack, ...]
     checks: tuple[Check, ...]
     digest: str = ""
+    market: MarketBased | None = field(default=None, metadata=LATER)
+    embodied: tuple[EmbodiedRange, ...] = field(default=(), metadata=LATER)
+    stale: tuple[StaleFactor, ...] = field(default=(), metadata=LATER)
     tree: Tree | None = field(default=None, metadata=LATER)
 
     @property
@@ -205,6 +233,8 @@ def audit(
     decided = decided if scope is None else ()
     events = _events(query, inside, evidence.events)
     read = [each.accepted_at for each in evidence.readings] if query.is_whole else []
+    bought = [(at, each) for at, each in evidence.instruments if query.is_whole and each.amount_in(query.period)]
+    read += [at for at, _ in bought]
     as_of = max(
         [query.period.start, *(f.accepted_at for f in inside), *(d.at for d in decided), *(e.at for e in events), *read]
     )
@@ -242,6 +272,9 @@ def audit(
             totals_again(totals, runs, devices),
             balances_again(balances),
         ),
+        market=market_based(slices, [each for _, each in bought], query.period) if bought else None,
+        embodied=embodied_of(slices, evidence.figures, _life_ns(query.embodied)) if query.embodied else (),
+        stale=_stale(slices),
     )
     return _sealed(report)
 
@@ -256,6 +289,20 @@ def _events(query: Query, facts: Sequence[Fact], events: Iterable[Event]) -> tup
     known = {name for fact in facts for name in (fact.record.record_id, fact.record.run.uid)}
     own = [each for each in events if each.about in known or (query.is_whole and query.period.holds(each.at))]
     return tuple(sorted(own, key=lambda each: (each.at, each.kind, each.about, each.reason)))
+
+
+def _life_ns(by: EmbodiedBy) -> int:
+    return by.life_years * _HOURS_PER_YEAR * NS_PER_HOUR
+
+
+def _stale(slices: Iterable[Slice]) -> tuple[StaleFactor, ...]:
+    uses: Counter[tuple[Reference, str, datetime]] = Counter()
+    for part in slices:
+        for row in (part.rates.location, part.rates.market):
+            if row is not None and row.is_stale_at(part.quarter):
+                uses[row.reference, row.zone, row.data_until or row.valid_from] += 1
+    found = [StaleFactor(reference, zone, until, count) for (reference, zone, until), count in uses.items()]
+    return tuple(sorted(found, key=lambda row: (row.zone, row.reference.dataset, row.reference.version)))
 
 
 def _under_pack(

@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, Final
 
+from joulegate.core.embodied import EmbodiedFigure
+from joulegate.core.encoding import decode
+from joulegate.core.errors import InvalidInputError
 from joulegate.core.footprint import GridIntensity
-from joulegate.core.log import EntryType
+from joulegate.core.instruments import Instrument
+from joulegate.core.log import EntryType, canonical
 from joulegate.core.metering import Method
 from joulegate.core.periods import Period, ns_between, parse_instant
 from joulegate.core.tallies import TIER_OF, Share, Tier
@@ -113,13 +118,27 @@ class Evidence:
     """What is known beside records and decisions.
 
     ``devices`` are the entries of enrolled and retired devices with their instants, the oldest first;
-    ``intensities`` are of the pack that is set beside, if one is.
+    ``intensities`` are of the pack that is set beside, if one is; ``instruments`` are certificates and contracts with
+    the instant of their entry, ``figures`` what publishers say of making accelerators.
     """
 
     events: tuple[Event, ...] = ()
     readings: tuple[Reading, ...] = ()
     devices: tuple[tuple[datetime, Mapping[str, Any]], ...] = ()
     intensities: tuple[GridIntensity, ...] = ()
+    instruments: tuple[tuple[datetime, Instrument], ...] = ()
+    figures: tuple[EmbodiedFigure, ...] = ()
+
+
+def instruments_of(at: datetime, body: Mapping[str, Any]) -> tuple[tuple[datetime, Instrument], ...]:
+    """The certificates and contracts of an entry, each with the entry's instant; raises :class:`InvalidInputError`."""
+    found = []
+    for told in body["rows"]:
+        written = {key: value for key, value in told.items() if key != "rate_id"}
+        if sha256(canonical(["instrument", written])).hexdigest() != told["rate_id"]:
+            raise InvalidInputError(f"the row {told['rate_id']} is not the one that its id names")
+        found.append((at, decode(Instrument, written)))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)

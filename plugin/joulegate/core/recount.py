@@ -14,10 +14,12 @@ from hashlib import sha256
 from typing import Any, Final
 
 from joulegate.core.audit import AuditReport, Decided, Query, audit
+from joulegate.core.embodied import EmbodiedFigure
 from joulegate.core.encoding import decode
 from joulegate.core.errors import InvalidInputError
-from joulegate.core.evidence import EVENTS, Event, Evidence, Reading, event_of, reading_of
+from joulegate.core.evidence import EVENTS, Event, Evidence, Reading, event_of, instruments_of, reading_of
 from joulegate.core.footprint import Footprint, GridIntensity, Price, Rates, Site
+from joulegate.core.instruments import Instrument
 from joulegate.core.log import EntryType, canonical
 from joulegate.core.metering import Boundary
 from joulegate.core.periods import Period, parse_instant
@@ -31,7 +33,9 @@ _RATES: Final[dict[str, tuple[str, type[Rate]]]] = {
     EntryType.SITE_SET: ("site", Site),
 }
 _REPRICED: Final = (EntryType.PRICING, EntryType.REPRICING)
-_KNOWN: Final = frozenset({EntryType.RECORD, EntryType.DECISION, EntryType.DEVICE, *EVENTS, *_RATES, *_REPRICED})
+_KNOWN: Final = frozenset(
+    {EntryType.RECORD, EntryType.DECISION, EntryType.DEVICE, EntryType.INSTRUMENT_SET, *EVENTS, *_RATES, *_REPRICED}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ class Recount:
     of: Reported
     intensities: tuple[GridIntensity, ...] = ()
     """Rows of the pack that the query sets beside: they come with the package, and the query has their hash."""
+    figures: tuple[EmbodiedFigure, ...] = ()
+    """What is published of making accelerators, by the same rule."""
     _rates: dict[str, Rate] = field(default_factory=dict)
     _records: dict[str, tuple[datetime, Mapping[str, Any]]] = field(default_factory=dict)
     _repriced: list[tuple[datetime, str, Mapping[str, Any]]] = field(default_factory=list)
@@ -72,6 +78,7 @@ class Recount:
     _events: list[Event] = field(default_factory=list)
     _devices: list[tuple[datetime, Mapping[str, Any]]] = field(default_factory=list)
     _readings: list[Reading] = field(default_factory=list)
+    _instruments: list[tuple[datetime, Instrument]] = field(default_factory=list)
 
     def add(self, kind: str, at: str, body: Mapping[str, Any]) -> None:
         """Take an entry; raises :class:`InvalidInputError` where it is not what such an entry holds."""
@@ -88,7 +95,14 @@ class Recount:
             facts = list(self._facts())
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInputError(f"entries do not fit together: {error!r}") from error
-        evidence = Evidence(tuple(self._events), tuple(self._readings), tuple(self._devices), self.intensities)
+        evidence = Evidence(
+            tuple(self._events),
+            tuple(self._readings),
+            tuple(self._devices),
+            self.intensities,
+            tuple(self._instruments),
+            self.figures,
+        )
         return audit(self.of.query, facts, self._decided, self.of.software, evidence)
 
     def add_windows(self, at: str, bodies: Sequence[Mapping[str, Any]]) -> None:
@@ -109,6 +123,9 @@ class Recount:
             self._devices.append((parse_instant(at, "at"), body))
         elif kind == EntryType.DECISION:
             self._decide(body)
+        elif kind == EntryType.INSTRUMENT_SET:
+            if (told_at := parse_instant(at, "at")) <= self.of.as_of:
+                self._instruments += instruments_of(told_at, body)
         elif kind == EntryType.RECORD:
             self._keep(parse_instant(at, "at"), body)
         elif kind in _RATES:
