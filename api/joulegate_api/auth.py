@@ -107,6 +107,19 @@ ACCESS: Final[Mapping[tuple[str, str], Access]] = {
 }
 """Every route that this service has; a test compares it with the application."""
 
+BY_CLUSTER: Final = frozenset(
+    {
+        ("PUT", "/v1/budgets/{name}"),
+        ("DELETE", "/v1/budgets/{name}"),
+        ("POST", "/v1/exceptions"),
+        ("POST", "/v1/exceptions/{exception_id}/approval"),
+        ("PUT", "/v1/factors"),
+        ("PUT", "/v1/prices"),
+        ("PUT", "/v1/sites"),
+    }
+)
+"""Routes that only the operator's identity may use where an operator is registered: the cluster is the source."""
+
 NODE_PREFIX: Final = "node:"
 """How the principal of a node meter begins; what follows is the node that its token is bound to."""
 

@@ -4,23 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Annotated, Any, cast
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Annotated, Any, Final, cast
 
+import anyio.to_thread
 from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
 
-from joulegate.tokens import Grant
+from joulegate.tokens import Grant, Role
 from joulegate.wire import to_json
 from joulegate_api.accounts import Accounts
 from joulegate_api.admission.lookups import Nodes
-from joulegate_api.auth import ACCESS, SESSION_COOKIE, Access, Principal, Sessions, Tokens, authenticate, bearer_of
+from joulegate_api.auth import (
+    ACCESS,
+    BY_CLUSTER,
+    SESSION_COOKIE,
+    Access,
+    Principal,
+    Sessions,
+    Tokens,
+    authenticate,
+    bearer_of,
+)
 from joulegate_api.cluster import Cluster
+from joulegate_api.errors import RefusedError
 from joulegate_api.history import History
 from joulegate_api.log_keeper import LogKeeper
 from joulegate_api.metrics import Metrics
-from joulegate_api.settings import Settings
+from joulegate_api.settings import ClusterMode, Settings
 from joulegate_api.store import Store
+
+REGISTERED: Final = timedelta(minutes=15)
+"""How long after it reported an operator counts as being there, where its cluster does not always have one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +76,13 @@ def context_of(request: Request) -> Context:
 
 async def authorize(request: Request) -> None:
     """Let a request pass to its route, or refuse it before its body is read."""
-    access = access_of(request.method, getattr(request.scope.get("route"), "path", ""))
+    path = getattr(request.scope.get("route"), "path", "")
+    access = access_of(request.method, path)
     context = context_of(request)
     header = request.headers.get("authorization")
     if access.roles and context.accounts is not None and (token := bearer_of(header)) is not None:
         await context.accounts.prove(token)
-    request.state.principal = authenticate(
+    request.state.principal = principal = authenticate(
         access,
         header,
         request.cookies.get(SESSION_COOKIE),
@@ -73,6 +90,19 @@ async def authorize(request: Request) -> None:
         context.sessions,
         context.accounts,
     )
+    is_operator = principal is not None and Role.OPERATOR in principal.roles
+    if (request.method, path) in BY_CLUSTER and not is_operator and context.cluster is not None:
+        await anyio.to_thread.run_sync(_refuse_managed, context)
+
+
+def _refuse_managed(context: Context) -> None:
+    """Raise :class:`RefusedError` (409) where a cluster's operator brings budgets, exceptions and rates."""
+    last = context.store.inventories.last_report(context.settings.cluster)
+    if last is None:
+        return
+    if context.settings.cluster_mode is ClusterMode.MANAGED or context.now() - last < REGISTERED:
+        detail = f"the objects of cluster {context.settings.cluster} are the only source here: change them with kubectl"
+        raise RefusedError(HTTPStatus.CONFLICT, "managed_by_cluster", detail)
 
 
 def access_of(method: str, path: str) -> Access:

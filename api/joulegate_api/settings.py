@@ -17,6 +17,13 @@ from joulegate.home import home
 PREFIX: Final = "JOULEGATE_"
 
 
+class ClusterMode(StrEnum):
+    """How long an operator counts as registered after it has reported: for a while, or for good."""
+
+    SHARED = "shared"
+    MANAGED = "managed"
+
+
 class Unbudgeted(StrEnum):
     """What happens to work that no budget binds."""
 
@@ -82,6 +89,10 @@ class Settings(BaseSettings):
         "",
         pattern=r"^(|in-cluster|https?://[^\s/]+)$",
         description="The cluster's API: `in-cluster`, its address, or empty where there is no cluster.",
+    )
+    cluster_mode: ClusterMode = Field(
+        ClusterMode.SHARED,
+        description="`managed`: the cluster's objects are the only source for good once its operator has reported.",
     )
     kube_ca_file: Path | None = Field(None, description="Authority that signed the certificate of the cluster's API.")
     kube_token_file: Path | None = Field(None, description="Token for the cluster's API; read anew for each question.")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from joulegate.client import Client
 from joulegate.core.objects import API_VERSION
 from tests.cluster.admitting import Admitting, admitting
 from tests.cluster.api import Api, Object
@@ -58,14 +59,21 @@ class Operating:
             path.write_text(json.loads(made.stdout)["token"])
         return path
 
+    @property
+    def client(self) -> Client:
+        """The operator's own identity at the API."""
+        return Client(self.gate.client.address, self.token.read_text())
+
     def holds(self, source: Object) -> list[dict[str, Any]]:
         return list(self.gate.client.get(f"/v1/holds?root_uid={source['metadata']['uid']}")["holds"])
 
 
 @contextmanager
-def operating(plane: ControlPlane, api: Api, tools: Clients, home: Path) -> Iterator[Operating]:
+def operating(
+    plane: ControlPlane, api: Api, tools: Clients, home: Path, database: str | None = None
+) -> Iterator[Operating]:
     """Both, and the policy that lets the operator alone close namespaces."""
-    with admitting(plane, api, tools, home) as gate:
+    with admitting(plane, api, tools, home, database) as gate:
         made = Operating(gate)
         named = {OPERATOR, "joulegate-namespaces"}
         for source in rendered(tools, "--set", "admission.install=true", "--set", f"operator.username={OPERATOR}"):

@@ -111,13 +111,14 @@ def test_an_operator_that_dies_between_hold_and_gate_leaves_nothing_undone(
     world.kill()
     try:
         source = budget(namespace, scope={"namespaces": [namespace]}, period={"unit": "Year"}, enforcement="Queue")
+        source["spec"]["limits"] = {"energyKwh": "1"}
         api.apply(source)
-        world.gate.bind(namespace, namespace, "1", enforcement="Queue")
+        world.client.put(f"/v1/budgets/{namespace}", source)
         made = alice.create(job(namespace))
         group = {"accelerators": "1", "gpu_model": A100}
         demand = {"kind": "training", "groups": [group], "declared_ns": str(3_600 * 10**9)}
         asked = {"resource": "jobs.batch", "namespace": namespace, "name": "work", "demand": demand}
-        assert world.gate.client.post(f"/v1/holds/{made['metadata']['uid']}/request", asked)["allowed"]
+        assert world.client.post(f"/v1/holds/{made['metadata']['uid']}/request", asked)["allowed"]
         assert api.read(made)["spec"]["suspend"] is True
     finally:
         world.start()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from joulegate.core.binding import Work, bind
 from joulegate.core.budgets import Budget, Outcome, Reason, Verdict, WhenUndecidable
@@ -131,9 +131,9 @@ def _decide(review: Review, work: Work, parts: Context, *, proven: bool) -> Deci
         review = _of_scaled(review, work, around)
     demand = demand_of(review.new, around or ALONE)
     work = replace(work, added_kind=demand.added_kind and demand.added_kind.value, chosen=demand.budget)
-    if _budget_changed(review, demand):
-        detail = "the annotation joulegate.io/budget does not change; make a new object"
-        return Decision(Verdict(Outcome.DENY, Reason.NOT_PERMITTED, budget=demand.budget, detail=detail), demand)
+    barred = _barred(review, work, demand, parts, around)
+    if barred is not None:
+        return Decision(Verdict(Outcome.DENY, Reason.NOT_PERMITTED, budget=demand.budget, detail=barred), demand)
     if not demand.groups or demand.suspended:
         reason = Reason.HELD_LATER if demand.groups else Reason.NO_ACCELERATOR
         return Decision(Verdict(Outcome.ALLOW, reason), demand)
@@ -260,14 +260,33 @@ def _root_of(review: Review, work: Work) -> str:
     raise Unresolved("the object has neither a uid nor a name")
 
 
-def _budget_changed(review: Review, demand: Demand) -> bool:
-    """Whether an update chooses another budget than before."""
-    new, old = metadata_of(review.new), metadata_of(review.old)
-    if review.operation != "UPDATE" or review.old is None or new.get("deletionTimestamp") is not None:
-        return False
-    before = old.get("annotations")
-    chosen = before.get(ANNOTATION + "budget") if isinstance(before, Mapping) else None
-    return bool(demand.groups) and chosen is not None and chosen != demand.budget
+def _barred(review: Review, work: Work, demand: Demand, parts: Context, around: Lookups | None) -> str | None:
+    """Why the choice of a budget is refused; None where it may stand.
+
+    It is made once. What waits or is suspended is let go by somebody else, so its author's right is asked for now.
+    """
+    if not demand.groups or metadata_of(review.new).get("deletionTimestamp") is not None:
+        return None
+    if review.operation == "UPDATE" and review.old is not None:
+        changed = _choice_of(review.old, around) != demand.budget
+        return "the annotation joulegate.io/budget does not change; make a new object" if changed else None
+    if not demand.suspended or demand.budget is None:
+        return None
+    budgets = _budgets(parts)
+    chosen = with_choice(work, subject_of(review, work.namespace, parts), budgets, around)
+    if chosen.usable is None or demand.budget in chosen.usable:
+        return None
+    return f"{review.user} may not use budget {demand.budget}"
+
+
+def _choice_of(source: Mapping[str, Any], around: Lookups | None) -> str | None:
+    """The budget that an object chose, in its own annotations or in those of its template."""
+    try:
+        return demand_of(source, around or ALONE).budget
+    except Unresolved:
+        annotations = metadata_of(source).get("annotations")
+        chosen = annotations.get(ANNOTATION + "budget") if isinstance(annotations, Mapping) else None
+        return chosen if isinstance(chosen, str) else None
 
 
 def _is_running(review: Review, demand: Demand, around: Lookups | None) -> bool:
