@@ -62,9 +62,9 @@ class Forecast:
 
 
 def forecast(
-    demand: Demand, namespace: str, history: Sequence[PastRun], settings: Settings, open_ns: int | None = None
+    demand: Demand, namespace: str, history: Sequence[PastRun], settings: Settings, ahead_ns: int | None = None
 ) -> Forecast:
-    """Predict every group of a demand; ``open_ns`` is how long one without an end is held.
+    """Predict every group of a demand; ``ahead_ns`` is how long one without an end is held.
 
     Raises :class:`~joulegate.core.errors.InvalidInputError` for a board that is
     in no table and was never measured.
@@ -80,9 +80,10 @@ def forecast(
                 gpu_model=model,
                 gpu_model_known=group.gpu_model is not None,
                 accelerators=group.accelerators * group.replicas,
-                declared_ns=demand.declared_ns or open_ns,
+                declared_ns=demand.declared_ns,
                 deadline_ns=demand.deadline_ns,
                 default_ns=settings.default_duration_ns,
+                ahead_ns=ahead_ns,
             ),
         )
         for group, model in zip(demand.groups, models, strict=True)

@@ -9,12 +9,15 @@ from typing import Any, Final
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from joulegate.core.binding import Work, bind
 from joulegate.core.errors import InvalidInputError
+from joulegate.core.horizons import open_time_ns
 from joulegate.core.quotes import Quote
 from joulegate.core.workloads import Demand, demand_of
 from joulegate_api.bodies import Raw, parse
 from joulegate_api.context import Caller, Context, Parts, answer, takes
 from joulegate_api.forecasts import MEDIAN, Forecast, forecast
+from joulegate_api.records import NAMESPACE_LABEL
 
 MANIFEST: Final = {"type": "object", "description": "A Kubernetes object. Unknown fields are ignored."}
 P90: Final = Fraction(9, 10)
@@ -31,7 +34,12 @@ def post_prediction(raw: Raw, parts: Parts, caller: Caller) -> JSONResponse:
     caller.require(namespace, parts.settings.cluster, None, parts.here)
     if not demand.groups:
         raise InvalidInputError("asks for no accelerator, so there is nothing to predict", "manifest")
-    return answer(prediction_json(demand, forecast(demand, namespace, parts.history.runs(), parts.settings), parts))
+    added = demand.added_kind and demand.added_kind.value
+    work = Work(namespace, demand.kind.value, {NAMESPACE_LABEL: namespace}, chosen=demand.budget, added_kind=added)
+    budgets = {budget.name: budget for budget in parts.store.budgets.list()}
+    ahead_ns = open_time_ns(demand, [budgets[name] for name in bind(budgets, work).names], parts.now())
+    predicted = forecast(demand, namespace, parts.history.runs(), parts.settings, ahead_ns)
+    return answer(prediction_json(demand, predicted, parts))
 
 
 def namespace_of(manifest: object) -> str:

@@ -66,7 +66,10 @@ class PastRun:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What will run; ``declared_ns`` is the author's word, ``deadline_ns`` the platform's."""
+    """What will run; ``declared_ns`` is the author's word, ``deadline_ns`` the platform's.
+
+    ``ahead_ns`` is how far work is held that ends only when somebody ends it; None of other work.
+    """
 
     namespace: str
     model: str | None
@@ -77,6 +80,7 @@ class Query:
     declared_ns: int | None
     deadline_ns: int | None
     default_ns: int
+    ahead_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,7 @@ class _TimeSource(StrEnum):
     DECLARED = "declared"
     HISTORY = "history"
     DEADLINE = "deadline"
+    AHEAD = "held ahead"
     DEFAULT = "default"
 
 
@@ -178,10 +183,12 @@ def _detail(query: Query, time: _Time, source: str) -> str:
 
 
 def _time(own: Sequence[PastRun], query: Query) -> _Time:
-    """Time of the demand: declared, but never below history's median; else history and on."""
+    """Time of the demand: declared, but never below history's median; without an end what is held; else history."""
     usual = math.ceil(_log_normal([float(run.duration_ns) for run in own]).at(0.5)) if own else None
     if query.declared_ns is not None:
         return _Time(max(query.declared_ns, usual or 0), _TimeSource.DECLARED)
+    if query.ahead_ns is not None:
+        return _Time(query.ahead_ns, _TimeSource.AHEAD)
     if usual is not None:
         return _Time(usual, _TimeSource.HISTORY)
     if query.deadline_ns is not None:

@@ -102,7 +102,10 @@ def demand_of(manifest: object, around: Surroundings = ALONE) -> Demand:
     if stage is Stage.PODLESS:
         return Demand(Kind.OTHER, ())
     if stage is Stage.LATER:
-        raise Unresolved(f"{kind[:LONGEST_NAME]} of {version[:LONGEST_NAME]} cannot be resolved")
+        raise Unresolved(
+            f"{kind[:LONGEST_NAME]} of {version[:LONGEST_NAME]} is a kind that this version cannot size; "
+            "run it as a kind that it can, or let it pass by whenUndecidable: Allow in its budget"
+        )
     asked = _READERS[version, kind](whole, mapping(whole.get("spec"), "spec"), around)
     return _demand(kind_of_work(kind), asked, {**asked.annotations, **annotations_of(whole)})
 
