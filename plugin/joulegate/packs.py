@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -46,6 +46,17 @@ class Pack:
             raise ConflictError(f"the pack {self.name} was changed after it was released; install Joulegate again")
         table = read_table(text.splitlines(keepends=True), f"{self.name}.csv", _FIELDS, "zone")
         return tuple(_intensity(cells, place, self.reference) for place, cells in table)
+
+    def beside(self) -> tuple[GridIntensity, ...]:
+        """The rows for a report that sets this pack beside: a region that it does not know has its country's row.
+
+        The table of regions comes with the package too; nothing is ever posted by these rows.
+        """
+        rows = self.intensities()
+        own = {row.zone for row in rows}
+        named = {region.zone: region.country for region in regions() if region.zone not in own}
+        stand_ins = [replace(row, zone=zone) for zone, country in named.items() for row in rows if row.zone == country]
+        return (*rows, *stand_ins)
 
 
 @dataclass(frozen=True, slots=True)

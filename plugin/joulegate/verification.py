@@ -326,7 +326,7 @@ def recount_of(reported: Reported) -> Recount:
         raise InvalidInputError(str(error), "against") from None
     if pack.rows_sha256 != against.rows_sha256:
         raise InvalidInputError(f"this package has another pack {against.name}", "against")
-    return Recount(reported, pack.intensities(), figures)
+    return Recount(reported, pack.beside(), figures)
 
 
 def manifest_of(head: Checkpoint, report_id: str, reported: Reported, members: dict[str, tuple[str, int]]) -> bytes:

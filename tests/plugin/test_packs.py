@@ -67,6 +67,15 @@ def test_regions_have_one_zone_each_and_no_stand_in() -> None:
         region_named("aws", "moon-north-1")
 
 
+def test_beside_a_report_a_region_that_a_pack_does_not_know_has_its_countrys_row() -> None:
+    countries = pack_named("ember-countries-2023")
+    by_zone = {row.zone: row.ug_per_kwh for row in countries.beside()}
+    assert by_zone["europe-west3"] == by_zone["DE"] == 380_950_000
+    assert "europe-west3" not in {row.zone for row in countries.intensities()}, "which prices nothing"
+    assert "me-west1" not in by_zone, "nor does the pack know Israel"
+    assert pack_named("google-cloud-regions-2025").beside() == pack_named("google-cloud-regions-2025").intensities()
+
+
 def test_every_file_of_the_folder_is_listed() -> None:
     folder = files("joulegate").joinpath("data/factors")
     tables = {item.name.removesuffix(".csv") for item in folder.iterdir() if item.name.endswith(".csv")}

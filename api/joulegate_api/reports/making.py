@@ -176,7 +176,7 @@ def _evidence(store: Store, query: Query, as_of: datetime | None) -> Evidence:
     told = ((entry, parse_instant(entry.at, "at")) for entry in store.log.told(EVENTS, query.period.start))
     events = [event_of(entry.type, at, entry.body) for entry, at in told if as_of is None or at <= as_of]
     against = query.against
-    rows = pack_named(against.name).intensities() if against is not None else ()
+    rows = pack_named(against.name).beside() if against is not None else ()
     figures = embodied_figures() if query.embodied is not None else ()
     if not query.is_whole:
         return Evidence(tuple(events), intensities=rows, figures=figures)
