@@ -62,8 +62,7 @@ def _unit(name: str, statement: Mapping[str, Any]) -> Iterator[str]:
     yield _line("pending", _amount(found, name, "pending") + by)
     if found["unpriced_mj"] != "0":
         yield _line("not priced", f"{display.energy(int(found['unpriced_mj']))} was drawn that no rate prices yet")
-    if found["debt"] != "0":
-        yield _line("debt", f"{_amount(found, name, 'debt')} beyond the limit")
+    yield _line("debt", "none" if found["debt"] == "0" else f"{_amount(found, name, 'debt')} beyond the limit")
     yield _line("forecast", _forecast(name, found, statement))
 
 
@@ -103,11 +102,15 @@ def _exceptions(statement: Mapping[str, Any]) -> Iterator[str]:
         yield "exceptions:"
     for given in statement["exceptions"]:
         what = given["exception_id"] or "of another namespace"
-        whom = f" for namespace {given['namespace']}" if given["namespace"] else ""
+        whom = f", for namespace {given['namespace']}" if given["namespace"] else ""
         over = given["expired_at"] is not None
         end = f"ran out at {_day(given['expires_at'])}" if over else f"until {_day(given['expires_at'])}"
+        yield f"  {what}{whom}, {end}"
         used = _together(given["used"], statement)
-        yield f"  {what}{whom}: {_together(given['granted'], statement)}, {used} of it used, {end}"
+        gives = (
+            f"{used} was used and stays" if over else f"gives {_together(given['granted'], statement)}; used: {used}"
+        )
+        yield f"    {gives}"
 
 
 def _together(amounts: Mapping[str, str | None], statement: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from joulegate.core.periods import format_instant, quarter_of
 from tests.api.running import Service, budget, record
+from tests.api.test_exceptions import exception
 from tests.api.test_holds import asked
 from tests.plugin.cli.conftest import Command
 
@@ -35,10 +36,20 @@ def test_every_figure_of_a_balance_is_said(joulegate: Command, api: Service) -> 
         "jobs vision/train, unconfirmed since",
         "400 Wh pending, nothing drawn",
         "500 Wh not priced yet",
+        "debt        none",
     ):
         assert words in told, told
     api.put("/v1/budgets/vision", budget(limits={"energyKwh": "0.6"}, enforcement="Warn"))
     assert "debt        300 Wh beyond the limit" in joulegate("budget", "show", "vision").out
+
+
+def test_an_exception_is_said_with_its_end_and_what_is_used_of_it(joulegate: Command, api: Service) -> None:
+    api.put("/v1/budgets/vision", budget())
+    api.post("/v1/exceptions", exception())
+    api.post("/v1/exceptions/vision.more/approval", {}, by="approver")
+    told = joulegate("budget", "show", "vision").out
+    assert "exceptions:\n  vision.more, for namespace vision, until " in told
+    assert "\n    gives 5 kWh; used: nothing" in told
 
 
 def test_the_object_that_is_shown_can_be_applied(joulegate: Command, api: Service) -> None:
