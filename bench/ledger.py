@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from bench.load import Call, kept_up, over_http, service
+from bench.load import Call, kept_up, over_http, resident_mib, service
 from bench.postgres import DATABASE, durable, one_row_updates
 from joulegate.core.budgets import Limits, Scope
 from joulegate.core.periods import quarter_of
@@ -75,7 +75,7 @@ def beside(server: PostgresServer, store: Store, in_flight: int, seconds: int, b
         "decisions_a_second": decisions,
         "ratio": statistics.median(ours / theirs for ours, theirs in zip(decisions, updates, strict=True)),
         "python_us_a_decision": 1e6 * statistics.median(spent),
-        "resident_mib": _resident_mib(),
+        "resident_mib": resident_mib(),
     }
 
 
@@ -129,11 +129,6 @@ def _review(namespace: str) -> Callable[[int, int], bytes]:
         return json.dumps(review).encode()
 
     return body
-
-
-def _resident_mib() -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
 
 
 def shown(row: dict[str, Any]) -> str:

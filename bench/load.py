@@ -63,6 +63,12 @@ def kept_up(caller: Callable[[int], Call], in_flight: int, seconds: float) -> Ra
     return Rate(len(every) / whole, 1e3 * every[len(every) // 2], 1e3 * every[int(len(every) * 0.99)])
 
 
+def resident_mib() -> float:
+    """Memory of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+
+
 @contextmanager
 def service(database: str) -> Iterator[tuple[str, str]]:
     """One real process of the API on loopback; its address and its token."""

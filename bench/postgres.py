@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.sql import SQL, Identifier
 
 import joulegate_migrations
 from tests.postgres import PostgresServer
@@ -28,6 +33,37 @@ def durable() -> Iterator[PostgresServer]:
         server.sql(f"DROP DATABASE {DATABASE} WITH (FORCE)")
     finally:
         server.release()
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What a bare COPY moved, and in which time."""
+
+    seconds: float
+    octets: int
+    rows: int
+
+
+def copied(server: PostgresServer, chosen: Mapping[str, str]) -> Copied:
+    """Copy rows of these tables, called t in their conditions, into tables without keys: what the disk can do."""
+    seconds, octets, rows = 0.0, 0, 0
+    with psycopg.connect(server.url(DATABASE), autocommit=True) as connection:
+        for table, condition in chosen.items():
+            query = SQL("COPY (SELECT * FROM {} AS t WHERE {}) TO STDOUT").format(Identifier(table), SQL(condition))
+            with connection.cursor() as cursor, cursor.copy(query) as reading:
+                blocks = [bytes(block) for block in reading]
+            bare = Identifier(f"bare_{table}")
+            connection.execute(SQL("CREATE TABLE {} (LIKE {})").format(bare, Identifier(table)))
+            begun = time.perf_counter()
+            with connection.cursor() as cursor:
+                with cursor.copy(SQL("COPY {} FROM STDIN").format(bare)) as writing:
+                    for block in blocks:
+                        writing.write(block)
+                rows += cursor.rowcount
+            seconds += time.perf_counter() - begun
+            connection.execute(SQL("DROP TABLE {}").format(bare))
+            octets += sum(map(len, blocks))
+    return Copied(seconds, octets, rows)
 
 
 def one_row_updates(server: PostgresServer, in_flight: int, seconds: int) -> float:

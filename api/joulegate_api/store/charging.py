@@ -8,7 +8,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import bindparam, select, tuple_, update
+from sqlalchemy import bindparam, select, update
 
 from joulegate.core.footprint import Footprint, Rates
 from joulegate.core.units import Energy
@@ -93,12 +93,19 @@ def rates_key(book: Book, rates: Rates) -> tuple[str, RateIds]:
 def accumulate(transaction: Transaction, cluster: str, cells: Mapping[CellKey, Cell], book: Book) -> None:
     """Add what was there before, price the sum as a whole, and keep it."""
     of = charges.c
-    keys = list(cells)
-    for begin in range(0, len(keys), _CHUNK):
-        some = tuple_(of.subject, of.device_uuid, of.quarter, of.rates_key).in_(keys[begin : begin + _CHUNK])
-        query = select(charges).where(of.tenant == transaction.tenant, of.cluster == cluster, some)
+    subjects = sorted({subject for subject, _, _, _ in cells})
+    quarters = [quarter for _, _, quarter, _ in cells]
+    for begin in range(0, len(subjects), _CHUNK):
+        query = select(charges).where(
+            of.tenant == transaction.tenant,
+            of.cluster == cluster,
+            of.subject.in_(subjects[begin : begin + _CHUNK]),
+            of.quarter.between(min(quarters), max(quarters)),
+        )
         for row in transaction.connection.execute(query):
-            cell = cells[(row.subject, row.device_uuid, row.quarter, row.rates_key)]
+            cell = cells.get((row.subject, row.device_uuid, row.quarter, row.rates_key))
+            if cell is None:  # another device of the pod, or other rates
+                continue
             cell.is_new = False
             cell.before = priced(book, cell.rate_ids, row.energy_mj, row.gpu_ns)
             cell.energy_mj += row.energy_mj
