@@ -158,7 +158,18 @@ def test_status_is_written_apart_from_the_spec(api: Api) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    [rows_object("GridIntensity", FACTOR), rows_object("PriceBook", PRICE), rows_object("Site", SITE)],
+    [
+        rows_object("GridIntensity", FACTOR),
+        rows_object("GridIntensity", {**FACTOR, "dataUntil": "2025-01-01T00:00:00Z"}),
+        rows_object("PriceBook", PRICE),
+        rows_object(
+            "PriceBook", {**PRICE, "ownership": "colo", "fromHour": 22, "toHour": 6, "timezone": "Europe/Berlin"}
+        ),
+        rows_object("Site", SITE),
+        rows_object(
+            "Site", {**SITE, "pueCategory": "2", "ownership": "owned", "wueLPerKwh": "1.8", "wueCategory": "1"}
+        ),
+    ],
     ids=lambda source: str(source["kind"]),
 )
 def test_dated_and_sourced_rows_are_applied(api: Api, source: Object) -> None:
@@ -176,7 +187,11 @@ def test_dated_and_sourced_rows_are_applied(api: Api, source: Object) -> None:
         (rows_object("GridIntensity", {**FACTOR, "validTo": DATES["validFrom"]}), "must be after validFrom"),
         (rows_object("PriceBook", PRICE, {**PRICE, "rule": "gpu_hours"}), "one rule a price book"),
         (rows_object("PriceBook", {**PRICE, "currency": "euro"}), "currency"),
+        (rows_object("PriceBook", {**PRICE, "fromHour": 22}), "go together"),
+        (rows_object("PriceBook", {**PRICE, "timezone": "UTC"}), "for hours"),
+        (rows_object("PriceBook", {**PRICE, "ownership": "mine"}), "ownership"),
         (rows_object("Site", {**SITE, "pue": "0.9"}), "between 1 and 10"),
+        (rows_object("Site", {**SITE, "wueLPerKwh": "-1"}), "wueLPerKwh"),
         (rows_object("Site", {**SITE, "surprise": 1}), "surprise"),
     ],
 )

@@ -12,6 +12,7 @@ from joulegate.cli.output import Column, Format, JsonOption, OutputOption, chose
 from joulegate.core.errors import NotFoundError
 from joulegate.core.footprint import STALE_AFTER_MONTHS, is_stale
 from joulegate.core.periods import parse_instant
+from joulegate.core.units import UG_PER_KG, format_whole
 from joulegate.wire import to_json
 
 Rows = list[tuple[str, dict[str, Any]]]
@@ -26,6 +27,13 @@ _PACK_COLUMNS: Final = (
     Column("publisher", lambda row: row["reference"]["publisher"]),
     field("what", "about"),
 )
+_EMBODIED_COLUMNS: Final = (
+    field("board", "product"),
+    Column("kg CO2e", lambda row: format_whole(int(row["ug"]), UG_PER_KG), is_number=True),
+    Column("publisher", lambda row: str(row["publisher"]).split(",")[0]),
+    field("source", "source"),
+    field("what is counted", "scope"),
+)
 _REGION_COLUMNS: Final = (
     field("provider", "provider"),
     field("region", "region"),
@@ -39,6 +47,7 @@ def add(group: typer.Typer, send: Send) -> None:
     """Add the commands to ``joulegate factors``; ``send`` adds rows to the API, all or none."""
     group.command("packs")(list_packs)
     group.command("regions")(list_regions)
+    group.command("embodied")(list_embodied)
     group.command("import-pack")(_importer(send))
 
 
@@ -65,6 +74,13 @@ def list_regions(
         if provider in (None, region.provider)
     ]
     show_rows(rows, _REGION_COLUMNS, chosen(output, as_json), empty=f"no region of {provider} is known")
+
+
+def list_embodied(*, output: OutputOption = Format.TABLE, as_json: JsonOption = False) -> None:
+    """List what publishers say that making an accelerator emits: they differ, and none is added to what is drawn."""
+    from joulegate.packs import embodied_figures
+
+    show_rows([to_json(row) for row in embodied_figures()], _EMBODIED_COLUMNS, chosen(output, as_json), empty="")
 
 
 def _importer(send: Send) -> Callable[..., None]:

@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="report")
 
 
-def create(
+def create(  # noqa: PLR0913 -- options of a command
     *,
     since: Annotated[str, typer.Option("--from", metavar="D", help="First day (2026-11-01) or instant.")],
     until: Annotated[str, typer.Option("--to", metavar="D", help="The day or instant before which it ends.")],
@@ -31,6 +31,12 @@ def create(
     formats: Annotated[
         list[str] | None,
         typer.Option("--format", help="json, csv, html, bundle; may be given several times. Default: all."),
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="PACK", help="The same energy by this factor pack beside; posts nothing.")
+    ] = None,
+    life_years: Annotated[
+        int | None, typer.Option(min=1, max=999, help="Expected life of a board: adds the range of embodied carbon.")
     ] = None,
     output: OutputOption = Format.TABLE,
     as_json: JsonOption = False,
@@ -43,7 +49,8 @@ def create(
 
     form = chosen(output, as_json)
     body: dict[str, Any] = {"since": _instant(since, "--from"), "until": _instant(until, "--to")}
-    body |= {"namespace": scope} if scope else {}
+    asked = {"namespace": scope, "against": against, "life_years": life_years}
+    body |= {name: value for name, value in asked.items() if value}
     client = Client.from_home()
     made = client.post("/v1/reports", body, repeatable=True)
     wanted = list(dict.fromkeys(formats or made["formats"]))

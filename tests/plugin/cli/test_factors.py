@@ -50,3 +50,9 @@ def test_regions_tell_their_zone_and_which_pack_knows_it(joulegate: Command) -> 
     assert rows["eu-central-1"]["zone"] == "DE"
     assert rows["eu-central-1"]["packs"] == ["ember-countries-2023"]
     assert rows["me-south-1"]["packs"] == [], "no other zone stands in"
+
+
+def test_embodied_figures_are_listed_with_who_says_so(joulegate: Command) -> None:
+    told = joulegate("factors", "embodied")
+    assert "127.6" in told.out
+    assert "arXiv:2509.00093" in told.out
