@@ -108,8 +108,16 @@ class NodeMeter:
             device = _device_from(row["device"])
             self.chains[device.uuid] = Chain.from_json(device, self._methods, row["chain"])
         for event in events:
+            before, self.timeline.last = self.timeline.last, _instant(event["at"])
+            said = {cut[1] for cut in event["cuts"] if cut[2] is None}
+            cuts = [_cut_of(quarter) for quarter in self.timeline.quarters(before)]
+            event["cuts"] += [cut for cut in cuts if cut[1] not in said]  # of events that the disk did not take
+            event["cuts"].sort(key=lambda cut: cut[0])
             self._feed(event)
-            self.timeline.last = _instant(event["at"])
+        for uuid, chain in self.chains.items():
+            known = self._log.through.get(uuid)
+            if known and known[0] == state["boot_id"] and chain.stretches and chain.stretches[0].start_ns < known[1]:
+                chain.anchor(known[1], parse_instant(known[3], "end"), int(known[2]))
         self._collect(state["boot_id"])
 
     def _bridge(self, now: Instant) -> None:
@@ -160,7 +168,7 @@ class NodeMeter:
         quarters = [] if self.timeline is None else list(self.timeline.quarters(before))
         event: Event = {
             "at": [sample.now.boottime_ns, format_instant(date)],
-            "cuts": [[cut.boottime_ns, format_instant(cut.utc), None] for cut in quarters],
+            "cuts": [_cut_of(quarter) for quarter in quarters],
             "read": {
                 uuid: [[r.at_ns, r.counter_mj, r.instant_mw, r.average_mw] for r in readings]
                 for uuid, readings in sample.readings.items()
@@ -340,6 +348,10 @@ def _placed(at: datetime, before: Instant, after: Instant) -> Instant:
     into = max(at - before.utc, timedelta(0)) / (after.utc - before.utc)
     span_ns = after.boottime_ns - before.boottime_ns
     return Instant(before.boottime_ns + int(span_ns * into), max(at, before.utc))
+
+
+def _cut_of(quarter: Instant) -> list[Any]:
+    return [quarter.boottime_ns, format_instant(quarter.utc), None]
 
 
 def _instant(row: Sequence[Any]) -> Instant:

@@ -85,6 +85,8 @@ class Chain:
         self._methods = methods
         self._base_mj = base_mj
         self._curve = _curve_of(device)
+        self._anchor: tuple[int, int] | None = None
+        """An instant and the energy there, as long as no reading has reached it."""
 
     # -- events ------------------------------------------------------------------------------
 
@@ -94,6 +96,7 @@ class Chain:
             return
         self._curve.add(reading)
         self.recent.append(reading)
+        self._settle()
 
     def used(self, seen: dict[str, int] | None, others: int = 0) -> None:
         """Take a sample of use for the stretch that goes on."""
@@ -121,6 +124,21 @@ class Chain:
         if self.stretches:
             self.stretches[-1].flags = tuple(sorted({*self.stretches[-1].flags, flag}))
 
+    def anchor(self, at_ns: int, at: datetime, energy_mj: int) -> None:
+        """Go on from an instant that the log has come to, with its energy there; what lies before is written."""
+        while len(self.stretches) > 1 and (self.stretches[0].end_ns or 0) <= at_ns:
+            self.stretches.popleft()
+        self.stretches[0].start_ns, self.stretches[0].start = at_ns, at
+        self._anchor = (at_ns, energy_mj)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Shift the curve to go through the anchor, once readings have reached it."""
+        if self._anchor is not None and (self._curve.known_until_ns or -1) >= self._anchor[0]:
+            at_ns, energy_mj = self._anchor
+            self._anchor = None
+            self._base_mj = energy_mj - self._curve.energy_at(at_ns)
+
     # -- windows -----------------------------------------------------------------------------
 
     @property
@@ -135,7 +153,7 @@ class Chain:
 
     def energy_mj(self) -> int:
         """The device's energy so far."""
-        return self._base_mj + self._energy_at(self._curve.known_until_ns or 0)
+        return self._total_at(self._curve.known_until_ns or 0)
 
     def closed(self, give_up_before_ns: int = 0) -> Iterator[Closed]:
         """Every stretch that has ended and whose end is known, with its windows; the log numbers them.
@@ -149,17 +167,19 @@ class Chain:
             late = (self.known_until_ns or 0) < end_ns
             if late and end_ns >= give_up_before_ns:
                 return
-            yield Closed(end_ns, self._base_mj + self._energy_at(end_ns), tuple(self._windows(stretch)))
+            yield Closed(end_ns, self._total_at(end_ns), tuple(self._windows(stretch)))
             self.stretches.popleft()
             if late:
                 self._begin_anew()
             self._forget(end_ns)
 
-    def _energy_at(self, at_ns: int) -> int:
-        return 0 if self._curve.known_until_ns is None else self._curve.energy_at(at_ns)
+    def _total_at(self, at_ns: int) -> int:
+        if self._anchor is not None:
+            return self._anchor[1]
+        return self._base_mj + (0 if self._curve.known_until_ns is None else self._curve.energy_at(at_ns))
 
     def _windows(self, stretch: Stretch) -> Iterator[WindowBody]:
-        if self._curve.known_until_ns is None:
+        if self._curve.known_until_ns is None or self._anchor is not None:
             yield from self._unread(stretch)
             return
         cuts = self._cuts(stretch)
@@ -214,8 +234,8 @@ class Chain:
             device_uuid=self.device.uuid,
             start=stretch.start,
             end=stretch.utc_at(stretch.end_ns or 0),
-            energy_start_mj=self._base_mj,
-            energy_end_mj=self._base_mj,
+            energy_start_mj=self.energy_mj(),
+            energy_end_mj=self.energy_mj(),
             active_mj=None,
             idle_mj=None,
             allocated_gpu_ns=0,
@@ -238,6 +258,7 @@ class Chain:
     def _begin_anew(self) -> None:
         """Give up the curve: what the device drew since its last reading is a gap, however it is found again."""
         self._base_mj = self.energy_mj()
+        self._anchor = None
         self._curve = _curve_of(self.device)
         self.recent.clear()
 
@@ -252,7 +273,7 @@ class Chain:
         """What the chain needs to go on from its first open stretch, as plain JSON."""
         start_ns = self.stretches[0].start_ns if self.stretches else 0
         return {
-            "anchor_mj": self._base_mj + self._energy_at(start_ns),
+            "anchor_mj": self._total_at(start_ns),
             "anchor_ns": start_ns,
             "floor_mw": self.floor.power_mw,
             "readings": [[r.at_ns, r.counter_mj, r.instant_mw, r.average_mw] for r in self.recent],
@@ -266,7 +287,8 @@ class Chain:
         for row in value["readings"]:
             chain.read(Reading(*row))
         chain.stretches.extend(_stretch_from_json(row) for row in value["stretches"])
-        chain._base_mj = value["anchor_mj"] - chain._energy_at(value["anchor_ns"])
+        chain._anchor = (value["anchor_ns"], value["anchor_mj"])
+        chain._settle()
         return chain
 
 
