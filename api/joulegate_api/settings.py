@@ -81,6 +81,10 @@ class Settings(BaseSettings):
         ),
         description="Users, between commas, whose objects may be children of an admitted owner.",
     )
+    queue_managers: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("system:serviceaccount:kueue-system:kueue-controller-manager",),
+        description="Users, between commas, whose own queue says when work goes: what they let go always passes.",
+    )
     system_namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
         ("kube-system", "kube-public", "kube-node-lease", "joulegate-system"),
         description="Namespaces, between commas, that are never governed.",
@@ -163,7 +167,14 @@ class Settings(BaseSettings):
         return text
 
     @field_validator(
-        "controllers", "system_namespaces", "meter_accounts", "admission_clients", "delegates", "anchors", mode="before"
+        "controllers",
+        "queue_managers",
+        "system_namespaces",
+        "meter_accounts",
+        "admission_clients",
+        "delegates",
+        "anchors",
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:
