@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from joulegate.client import Client
+from joulegate.core.metering import Boundary, Method
+from joulegate.core.periods import QUARTER
 from joulegate.tokens import Role, format_row
+from joulegate.windows import WindowBody
+from joulegate_operators.node.shipping import Shipper
+from joulegate_operators.node.wal import WindowLog
 from tests.api.running import Service, over_http, principal, record, token_of
 from tests.operators.node import day
 
@@ -215,6 +223,46 @@ def test_what_a_run_did_not_measure_is_not_compared_as_if_it_were_nothing(node: 
     assert node.post("/v1/records", body).status_code == 201
     found = node.get("/v1/records/gap").json()["node_meter"]
     assert (found["energy_mj"], found["difference_mj"], found["difference_percent"]) == ("6000000", None, None)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_f3_a_day_of_8_gpus_with_56_slices_is_caught_up_with_within_ten_minutes(node: Service, tmp_path: Path) -> None:
+    log = WindowLog(tmp_path / "windows", "node-uid")
+    for gpu in range(8):
+        assert node.post("/v1/devices", device(uuid=f"GPU-{gpu}-"), by=NODE).status_code == 201
+    for quarter in range(96):
+        log.append([of_slice(quarter, gpu, part) for gpu in range(8) for part in range(7)], {})
+    begun = time.monotonic()
+    with over_http(node.app) as address:
+        shipper = Shipper(lambda: Client(address, token_of(NODE)), log, day.Now())
+        assert shipper.ship(), shipper.error
+    assert time.monotonic() - begun < 600
+    assert (log.accepted, shipper.quarantined) == (96 * 56 - 1, 0)
+    log.close()
+
+
+def of_slice(quarter: int, gpu: int, part: int) -> WindowBody:
+    """A quarter-hour of one of seven pods that share a board of 140 W."""
+    start = datetime(2026, 11, 20, tzinfo=UTC) + quarter * QUARTER
+    return WindowBody(
+        window_seq=0,
+        device_uuid=f"GPU-{gpu}-",
+        start=start,
+        end=start + QUARTER,
+        energy_start_mj=quarter * 126_000_000,
+        energy_end_mj=(quarter + 1) * 126_000_000,
+        active_mj=15_000_000,
+        idle_mj=3_000_000,
+        allocated_gpu_ns=900 * 10**9 // 7,
+        method=Method.NVML_COUNTER,
+        boundary=Boundary.ACCELERATOR,
+        coverage=1.0,
+        pod_uid=f"uid-{gpu}-{part}",
+        namespace="vision",
+        pod=f"serve-{gpu}-{part}",
+        container="main",
+    )
 
 
 @pytest.mark.slow
