@@ -241,7 +241,7 @@ class NodeMeter:
         """Say once that a device was not metered from the end of its last window until its chain began anew."""
         known = self._log.through.get(uuid)
         gaps = list(_gap(uuid, end, begin, self._bases[uuid][0]))
-        if gaps and not (known and known[0] == self._fed_boot_id):
+        if gaps and not (known and parse_instant(known[3], "end") >= begin):
             through = [self._fed_boot_id, begin_ns, self._bases[uuid][0], format_instant(begin)]
             self._unwritten.append((gaps, {uuid: through}))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -231,6 +232,33 @@ def test_f2_f5_f6_f8_laws_3_and_7_hold_over_any_life_of_a_node(history: list[tup
 def test_f2_f5_f6_f8_laws_3_and_7_hold_over_long_lives_of_a_node(history: list[tuple[str, Any]]) -> None:
     rows, _ = lived(history)
     check_laws(rows)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_f7_a_tape_that_is_cut_or_changed_at_any_place_breaks_no_law(tmp_path: Path) -> None:
+    with TemporaryDirectory() as folder:
+        node = Node(Path(folder))
+        for holds in (whole("a"), DeviceHolds(), shared(["b", "c"]), whole("b")):
+            node.run(40)
+            node.holds = holds
+            node.run(4)
+        lived_s, power_pj, at_ns = node.second, node.board.energy_pj, node.board.at_ns
+        (tape,) = (node.folder / "tape").iterdir()
+        data = tape.read_bytes()
+        for at in range(0, len(data), max(1, len(data) // 300)):
+            for kind, damaged in (
+                ("cut", data[:at]),
+                ("changed", data[:at] + bytes([data[at] ^ 0x41]) + data[at + 1 :]),
+            ):
+                copy = tmp_path / f"{kind}-{at}"
+                shutil.copytree(node.folder, copy)
+                (copy / "tape" / tape.name).write_bytes(damaged)
+                board = Board("GPU-0", power_mw=200_000, energy_pj=power_pj, at_ns=at_ns)
+                again = Node(copy, [board], node.holds, lived_s)
+                again.run(3)
+                check_laws(again.end())
+                shutil.rmtree(copy)
 
 
 counted = events.filter(lambda event: event[0] not in {"reload", "reboot", "swap"})

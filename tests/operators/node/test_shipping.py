@@ -49,6 +49,14 @@ def test_what_waits_is_sent_in_order_and_once(tmp_path: Path, api: Api, address:
     assert api.conflicts == []
 
 
+def test_f5_windows_whose_answer_was_lost_are_sent_again_and_kept_once(tmp_path: Path, api: Api, address: str) -> None:
+    api.lose_answers = 2
+    log = log_of(tmp_path, "abc")
+    shipper = shipper_of(log, address)
+    assert [shipper.ship(), shipper.ship(), shipper.ship()] == [False, False, True]
+    assert (numbers(api.rows()), log.accepted, api.conflicts) == ([0, 1, 2], 2, [])
+
+
 @pytest.mark.parametrize("uids", ["abxcdefg", "xabc", "abcx", "xx", "axbxcxd", "x"])
 def test_a_refused_window_is_kept_and_the_others_go_on(
     tmp_path: Path, api: Api, address: str, uids: str, capsys: pytest.CaptureFixture[str]

@@ -138,7 +138,7 @@ def test_a_pod_made_again_under_its_name_has_windows_of_its_own() -> None:
     assert {window.pod_uid for window in windows if window.pod == "job-0"} == {"a", "b"}
 
 
-def test_a_driver_that_is_reloaded_makes_a_window_of_its_own_and_no_negative_energy() -> None:
+def test_f2_a_driver_that_is_reloaded_makes_a_window_of_its_own_and_no_negative_energy() -> None:
     life = Life()
     life.holds(exclusive("a"))
     life.run(100)
