@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -263,14 +263,22 @@ def set_base(transaction: Transaction, budget: Budget, now: datetime) -> None:
                 f"budget {budget.name} has counted money in {row.currency} since {row.period_start:%Y-%m-%d}; "
                 f"it can be in {limits.currency} from the next period on"
             )
+        base = Amounts(limits.energy_mj, limits.carbon_ug, limits.cost_micros)
+        currency = limits.currency or row.currency
         transaction.connection.execute(
             update(balances)
             .where(of.tenant == transaction.tenant, of.budget == budget.name, of.period_start == row.period_start)
-            .values(
-                currency=limits.currency or row.currency,
-                **Amounts(limits.energy_mj, limits.carbon_ug, limits.cost_micros).columns("base"),
-            )
+            .values(currency=currency, **base.columns("base"))
         )
+        if Amounts.read(row, "exceptions") != NOTHING:
+            _use_anew(transaction, replace(_account(row), base=base, currency=currency))
+
+
+def _use_anew(transaction: Transaction, account: Account) -> None:
+    """Exceptions carry what is beyond the new limit; one that ran out keeps what it carried before."""
+    load_grants(transaction, {account.key: account})
+    account.post(NOTHING, NOTHING, *{grant.namespace for grant in account.grants})
+    Accounts.write(transaction, [account])
 
 
 def is_used(transaction: Transaction, budget: str) -> bool:

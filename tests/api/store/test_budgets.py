@@ -8,11 +8,11 @@ from fractions import Fraction
 
 import pytest
 
-from joulegate.core.budgets import LabelRule, Limits, Scope, SelectorOperator
+from joulegate.core.budgets import LabelRule, Limits, Reason, Scope, SelectorOperator
 from joulegate.core.errors import ConflictError, InvalidInputError, NotFoundError
 from joulegate.core.periods import CalendarRule, CalendarUnit, FixedRule, Period
 from joulegate.core.units import Money, Unit
-from joulegate_api.store import Store
+from joulegate_api.store import Amounts, BudgetException, Store
 from tests.api.store.examples import MORNING, Clock, budget, quote, request
 
 
@@ -131,3 +131,73 @@ def test_a_period_without_activity_has_the_limit_and_nothing_else(store: Store) 
     found = store.budgets.balance("vision", at=datetime(2027, 3, 3, tzinfo=UTC))
     assert found.period == Period(datetime(2027, 3, 1, tzinfo=UTC), datetime(2027, 4, 1, tzinfo=UTC))
     assert (found.balances[Unit.MJ].available, found.balances[Unit.UG].limit) == (1_000, None)
+
+
+def test_a_tree_of_any_depth_is_decided_and_charged_as_a_whole(store: Store) -> None:
+    """Each level up to the root, whatever its periods; the tightest one binds."""
+    depth = 40
+    for level in range(depth):
+        own = budget(
+            f"level-{level:02}",
+            parent=f"level-{level - 1:02}" if level else None,
+            scope=Scope(("vision",)) if level == depth - 1 else None,
+            period=CalendarRule(list(CalendarUnit)[level % 5]),
+            limits=Limits(energy_mj=500 if level == 17 else 1_000),
+        )
+        store.budgets.put(own, "admin")
+    refused = store.ledger.decide(request("too-much", 501))
+    assert (refused.allowed, refused.budget, refused.fits) == (False, "level-17", 500)
+    assert store.ledger.decide(request("fits", 500)).allowed
+    pending = [store.budgets.balance(each.name).balances[Unit.MJ].pending for each in store.budgets.list()]
+    assert pending == [500] * depth
+    with pytest.raises(InvalidInputError, match="cycle"):
+        store.budgets.put(budget("level-00", parent="level-39", scope=None), "admin")
+
+
+@pytest.mark.parametrize(
+    ("zone", "midnight"),
+    [
+        ("Asia/Kathmandu", datetime(2026, 11, 23, 18, 15, tzinfo=UTC)),
+        ("Asia/Kolkata", datetime(2026, 11, 23, 18, 30, tzinfo=UTC)),
+        ("Australia/Lord_Howe", datetime(2026, 11, 23, 13, 0, tzinfo=UTC)),
+        ("Pacific/Chatham", datetime(2026, 11, 23, 10, 15, tzinfo=UTC)),
+    ],
+)
+def test_a_hold_is_cut_at_midnight_of_zones_of_half_and_quarter_hours(
+    store: Store, zone: str, midnight: datetime
+) -> None:
+    store.budgets.put(budget(period=CalendarRule(CalendarUnit.DAY, zone)), "admin")
+    assert store.ledger.decide(request("run", quote(700, 600, start=midnight - timedelta(minutes=15)))).allowed
+    kept = [store.budgets.balance("vision", at=midnight + timedelta(minutes=minutes)) for minutes in (-1, 0)]
+    assert [each.balances[Unit.MJ].pending for each in kept] == [700, 600]
+    assert kept[0].period.end == kept[1].period.start == midnight
+
+
+@pytest.mark.parametrize(("day", "hours"), [((2026, 3, 29), 23), ((2026, 10, 25), 25), ((2026, 11, 1), 24)])
+def test_a_day_on_which_the_clocks_change_is_one_period(store: Store, day: tuple[int, int, int], hours: int) -> None:
+    store.budgets.put(budget(period=CalendarRule(CalendarUnit.DAY, "Europe/Berlin")), "admin")
+    period = store.budgets.balance("vision", at=datetime(*day, 12, tzinfo=UTC)).period
+    assert period.end - period.start == timedelta(hours=hours)
+
+
+def test_a_fixed_span_binds_inside_itself_and_has_no_next(store: Store) -> None:
+    span = Period(MORNING, MORNING + timedelta(minutes=15))
+    store.budgets.put(budget(period=FixedRule(span), limits=Limits(energy_mj=100)), "admin")
+    assert not store.ledger.decide(request("inside", quote(101, 0))).allowed
+    assert store.ledger.decide(request("beyond", quote(100, 10**6))).allowed
+    assert store.budgets.balance("vision").balances[Unit.MJ].pending == 100
+    assert store.ledger.decide(request("after", quote(10**6, start=span.end))).reason is Reason.NO_BUDGET
+
+
+def test_an_exception_carries_what_a_lowered_limit_leaves_without_room(store: Store, clock: Clock) -> None:
+    store.budgets.put(budget(), "admin")
+    until = MORNING + timedelta(hours=1)
+    asked = BudgetException("e", "vision", ("vision",), Amounts(500, 0, 0), None, "why", None, "ann", until)
+    store.exceptions.request(asked)
+    store.exceptions.approve("e", "bob")
+    store.ledger.decide(request("run", 1_100))
+    store.budgets.put(budget(limits=Limits(energy_mj=800)), "admin")
+    clock.now += timedelta(hours=2)
+    balance = store.budgets.balance("vision").balances[Unit.MJ]
+    assert (balance.exceptions, balance.limit, balance.available) == (300, 1_100, 0)
+    assert store.trial_balance.run().differences == ()
