@@ -15,7 +15,7 @@ from joulegate.core.errors import JoulegateError
 from joulegate.core.horizons import is_due, reaches
 from joulegate.core.objects import budget_from_object
 from joulegate.core.periods import format_instant
-from joulegate.core.workloads import EXHAUSTED, GATE, Demand
+from joulegate.core.workloads import Demand, suspended
 from joulegate.holds import HoldKind
 from joulegate_operators.gates import asked_by
 from joulegate_operators.holds import Asking, Part, live_parts
@@ -28,11 +28,6 @@ from joulegate_operators.workloads import Workloads
 
 _DRAWN_PERCENT: Final = 80
 _SUSPENDABLE: Final = "joulegate.io/suspendable"
-_ENDING_PODS: Final = frozenset({"Job", "JobSet", "TrainJob"})
-"""Kinds whose switch ends their pods, by SIGTERM and the pods' own grace."""
-
-_STOPPING: Final = frozenset({*_ENDING_PODS, "Workflow"})
-"""With those that only begin no further steps."""
 
 
 class Running:
@@ -98,8 +93,9 @@ class Running:
             self._suspend(root.workload, now)
 
     def _suspend(self, workload: Workload, now: datetime) -> None:
-        marks = {GATE: EXHAUSTED, SUSPENDED_AT: format_instant(now)}
-        if self._objects.change(workload, {"spec": {"suspend": True}, "metadata": {"annotations": marks}}):
+        change = suspended(workload.resource.api_version, workload.resource.kind)
+        change["metadata"]["annotations"][SUSPENDED_AT] = format_instant(now)
+        if self._objects.change(workload, change):
             message = "it is suspended until its budget has room; the operator resumes it"
             self._objects.tell(workload, "Suspended", message, now, "Warning")
 
@@ -150,4 +146,7 @@ def may_suspend(workload: Workload, policy: OnExhausted) -> bool:
     """Whether work is suspended when a budget with this policy is exhausted: only what its author marked for it."""
     if workload.marks.get(_SUSPENDABLE) != "true" or policy is OnExhausted.CONTINUE:
         return False
-    return workload.resource.kind in _STOPPING
+    serves = workload.demand is not None and workload.demand.open_ended
+    if serves and policy is not OnExhausted.SUSPEND_ALL:
+        return False
+    return bool(suspended(workload.resource.api_version, workload.resource.kind))

@@ -8,7 +8,7 @@ undecidable, and its budgets say what happens to it. Unknown fields are ignored.
 
 from joulegate.core.workloads.apps import scaled
 from joulegate.core.workloads.demand import Demand, Group, Unresolved
-from joulegate.core.workloads.gates import EXHAUSTED, GATE, POD_GATE, can_be_gated, gate, is_gated, lifted
+from joulegate.core.workloads.gates import EXHAUSTED, GATE, POD_GATE, can_be_gated, gate, is_gated, lifted, suspended
 from joulegate.core.workloads.kinds import (
     Stage,
     demand_of,
@@ -46,4 +46,5 @@ __all__ = [
     "lifted",
     "scaled",
     "stage_of",
+    "suspended",
 ]

@@ -2,7 +2,7 @@
 
 A pod has a scheduling gate (``spec.schedulingGates``, given at creation only); a Job, a JobSet,
 a TrainJob and a Workflow are suspended and say by an annotation that Joulegate suspended them.
-Other kinds have nothing that would hold them back.
+An InferenceService can be stopped while it runs, and not gated. Other kinds have nothing that would hold them back.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ _SUSPENDED: Final = frozenset(
         ("argoproj.io/v1alpha1", "Workflow"),
     }
 )
+_SERVING: Final = ("serving.kserve.io/v1beta1", "InferenceService")
+_STOP: Final = "serving.kserve.io/stop"
+"""The switch of an InferenceService; it is never gated when it is created."""
+
 _KUEUE: Final = ("kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/managed")
 
 
@@ -65,11 +69,10 @@ def is_gated(manifest: Manifest) -> bool:
     spec = optional(manifest.get("spec"), "spec")
     if manifest.get("kind") == "Pod":
         return has_pod_gate(spec)
-    return (
-        can_be_gated(manifest)
-        and flag(spec, "suspend", "spec")
-        and annotations_of(manifest).get(GATE) in (QUEUED, EXHAUSTED)
-    )
+    said = annotations_of(manifest)
+    if (manifest.get("apiVersion"), manifest.get("kind")) == _SERVING:
+        return said.get(GATE) == EXHAUSTED and said.get(_STOP, "").lower() == "true"
+    return can_be_gated(manifest) and flag(spec, "suspend", "spec") and said.get(GATE) in (QUEUED, EXHAUSTED)
 
 
 def has_pod_gate(spec: Manifest) -> bool:
@@ -77,8 +80,19 @@ def has_pod_gate(spec: Manifest) -> bool:
     return any(each.get("name") == POD_GATE for each in items(spec.get("schedulingGates"), "spec.schedulingGates"))
 
 
+def suspended(api_version: str, kind: str) -> dict[str, Any]:
+    """The merge patch that suspends running work of a kind; nothing where its switch does not end pods."""
+    if (api_version, kind) == _SERVING:
+        return {"metadata": {"annotations": {GATE: EXHAUSTED, _STOP: "true"}}}
+    if (api_version, kind) in _SUSPENDED:
+        return {"spec": {"suspend": True}, "metadata": {"annotations": {GATE: EXHAUSTED}}}
+    return {}
+
+
 def lifted(manifest: Manifest) -> dict[str, Any]:
     """The merge patch (RFC 7386) that lets an object go."""
+    if (manifest.get("apiVersion"), manifest.get("kind")) == _SERVING:
+        return {"metadata": {"annotations": {GATE: None, _STOP: None}}}
     if manifest.get("kind") != "Pod":
         return {"spec": {"suspend": False}, "metadata": {"annotations": {GATE: None}}}
     spec = optional(manifest.get("spec"), "spec")

@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from joulegate.core.workloads import GATE, POD_GATE, Unresolved, can_be_gated, demand_of, gate, is_gated, lifted
+from joulegate.core.workloads import (
+    GATE,
+    POD_GATE,
+    Unresolved,
+    can_be_gated,
+    demand_of,
+    gate,
+    is_gated,
+    lifted,
+    suspended,
+)
 
 POD = {"containers": [{"name": "main", "resources": {"limits": {"nvidia.com/gpu": 2}}}]}
 JOB = {"template": {"spec": POD}}
@@ -102,3 +112,30 @@ def test_a_gate_that_was_taken_off_by_hand_is_none() -> None:
 def test_what_cannot_be_read_is_unresolved() -> None:
     with pytest.raises(Unresolved, match=r"spec\.schedulingGates is not a list"):
         gate(made("v1", "Pod", {**POD, "schedulingGates": "no"}))
+
+
+@pytest.mark.parametrize(("version", "kind", "spec"), KINDS[1:])
+def test_what_is_suspended_over_budget_waits_at_the_same_gate(version: str, kind: str, spec: dict[str, Any]) -> None:
+    source = made(version, kind, spec)
+    waits = merged(source, suspended(version, kind))
+    assert is_gated(waits)
+    assert demand_of(waits).suspended
+    free = merged(waits, lifted(waits))
+    assert demand_of(free) == demand_of(source)
+    assert not is_gated(free)
+
+
+def test_an_inference_service_is_stopped_by_its_own_switch_and_never_gated() -> None:
+    predictor = {"containers": POD["containers"]}
+    source = made("serving.kserve.io/v1beta1", "InferenceService", {"predictor": predictor})
+    assert gate(source) == []
+    stopped = merged(source, suspended(source["apiVersion"], source["kind"]))
+    assert stopped["metadata"]["annotations"]["serving.kserve.io/stop"] == "true"
+    assert is_gated(stopped)
+    assert demand_of(stopped).suspended
+    assert demand_of(merged(stopped, lifted(stopped))) == demand_of(source)
+
+
+def test_what_has_no_switch_is_not_suspended() -> None:
+    assert suspended("apps/v1", "Deployment") == {}
+    assert suspended("v1", "Pod") == {}
