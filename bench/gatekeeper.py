@@ -111,15 +111,20 @@ def webhook(port: int, authority: Authority, namespace: str) -> Object:
     }
 
 
-@contextmanager
-def serving(plane: ControlPlane, api: Api, folder: Path, namespace: str) -> Iterator[tuple[Object, int]]:
-    """Its process with one policy that is in force; its webhook, not yet applied, and its process id."""
-    binary = program()
+def _define(api: Api) -> None:
+    """Its namespace and its own kinds."""
     for source in manifests():
         if source["kind"] in {"Namespace", "CustomResourceDefinition"}:
             api.apply(source)
             if source["kind"] == "CustomResourceDefinition":
                 eventually(functools.partial(is_established, api, source))
+
+
+@contextmanager
+def serving(plane: ControlPlane, api: Api, folder: Path, namespace: str) -> Iterator[tuple[Object, int]]:
+    """Its process with one policy that is in force; its webhook, not yet applied, and its process id."""
+    binary = program()
+    _define(api)
     pair = plane.serving_pair("gatekeeper")
     folder.mkdir()
     shutil.copyfile(pair.certificate, folder / "tls.crt")
