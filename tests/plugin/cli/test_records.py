@@ -5,7 +5,9 @@ from pathlib import Path
 
 import yaml
 
-from tests.api.running import Service, priced, record
+from joulegate.tokens import Role, format_row
+from tests.api.running import Service, priced, principal, record
+from tests.api.test_windows import NODE, batch, device, window
 from tests.plugin.cli.conftest import Command
 
 
@@ -42,6 +44,24 @@ def test_a_second_opinion_is_shown_beside_ours_with_its_difference(
     assert shown["footprint"]["energy_mj"] == "60000000"
     (inside,) = joulegate("records", "show", "run-r1", "--json").json["records"]
     assert inside["opinions"] == shown["opinions"]
+
+
+def test_what_the_node_meter_says_of_the_same_pod_is_shown_with_the_difference(
+    joulegate: Command, api: Service, tmp_path: Path
+) -> None:
+    tokens = api.settings.tokens_path
+    tokens.write_text(tokens.read_text() + format_row(principal(NODE, Role.METER)) + "\n")
+    assert api.post("/v1/devices", device(), by=NODE).status_code == 201
+    windows = [window(seq, active_mj="9000000", energy_end_mj=str(6_000_000 * seq + 10_000_000)) for seq in range(5)]
+    assert api.post("/v1/windows", batch(*windows), by=NODE).json() == {"accepted_seq": 4, "quarantined": []}
+    file = tmp_path / "record.json"
+    run = {"uid": "run-r1", "namespace": "vision", "pod_uid": "uid-a"}
+    file.write_text(json.dumps(record("r1", run=run)))
+    joulegate("records", "import", str(file))
+    shown = yaml.safe_load(joulegate("records", "show", "r1").out)
+    assert (shown["charged"], shown["self_reported"]) == (False, True)
+    assert shown["node_meter"]["energy_mj"] == "50000000"
+    assert (shown["node_meter"]["difference_mj"], shown["node_meter"]["difference_percent"]) == ("10000000", 20.0)
 
 
 def test_a_record_that_is_refused_is_named_by_its_line(joulegate: Command, api: Service, tmp_path: Path) -> None:
