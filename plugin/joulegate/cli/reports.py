@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -13,6 +13,12 @@ from joulegate.core.errors import InvalidInputError
 from joulegate.core.periods import format_instant, parse_instant
 
 CHECK_FAILED = 3
+_COLUMNS: Final = (
+    field("format", "format"),
+    Column("records", lambda row: str(row["records"]), is_number=True),
+    Column("totals recompute", lambda row: "yes, to the last unit" if row["recomputed"] else "NO"),
+    field("file", "file"),
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -64,13 +70,7 @@ def create(  # noqa: PLR0913 -- options of a command
         path = out / f"{stem}.{'bundle.zip' if name == 'bundle' else name}"
         path.write_bytes(client.read(f"/v1/reports/{made['id']}.{name}"))
         files.append({"format": name, "file": str(path), "recomputed": made["recomputed"], "records": made["records"]})
-    columns = (
-        field("format", "format"),
-        Column("records", lambda row: str(row["records"]), is_number=True),
-        Column("totals recompute", lambda row: "yes, to the last unit" if row["recomputed"] else "NO"),
-        field("file", "file"),
-    )
-    show_rows(files, columns, form, empty="")
+    show_rows(files, _COLUMNS, form, empty="")
     if not made["recomputed"]:
         raise typer.Exit(CHECK_FAILED)
 

@@ -21,7 +21,7 @@ from joulegate.core.encoding import encode
 from joulegate.core.evidence import DeviceBalance, Event, Evidence, Hours, balances_of, enrolments_of, hours_of
 from joulegate.core.footprint import EmissionBasis, GridIntensity, Rates, Reference, carbon_of, intensity_at
 from joulegate.core.inferiority import Compared, Comparing, compared
-from joulegate.core.instruments import MarketBased, market_based
+from joulegate.core.instruments import Instrument, MarketBased, market_based
 from joulegate.core.log import canonical
 from joulegate.core.metering import Boundary, Method
 from joulegate.core.periods import Period
@@ -48,7 +48,7 @@ from joulegate.core.tallies import (
 )
 from joulegate.core.units import NS_PER_HOUR
 
-_HOURS_PER_YEAR: Final = 8_760
+_YEAR_NS: Final = 8_760 * NS_PER_HOUR
 VERSION: Final = 2
 """Of the form of a report; raised when a field changes its meaning."""
 
@@ -226,20 +226,13 @@ def audit(
     a report of a narrower scope counts none. Raises :class:`InvalidInputError` where
     variants are to be compared that cannot be.
     """
-    scope = query.scope
-    inside = [within(fact, query.period) for fact in facts if scope is None or scope.holds(fact)]
-    inside = sorted((fact for fact in inside if fact.slices), key=lambda f: (f.record.started_at, f.record.record_id))
+    inside = _inside(query, facts)
     slices = [part for fact in inside for part in fact.slices]
-    decided = decided if scope is None else ()
+    decided = decided if query.scope is None else ()
     events = _events(query, inside, evidence.events)
-    read = [each.accepted_at for each in evidence.readings] if query.is_whole else []
-    bought = [(at, each) for at, each in evidence.instruments if query.is_whole and each.amount_in(query.period)]
-    read += [at for at, _ in bought]
-    as_of = max(
-        [query.period.start, *(f.accepted_at for f in inside), *(d.at for d in decided), *(e.at for e in events), *read]
-    )
-    enrolments = enrolments_of(body for at, body in evidence.devices if at <= as_of)
-    balances = balances_of(evidence.readings, enrolments, query.period, as_of) if query.is_whole else ()
+    evidence = replace(evidence, instruments=_in_period(query, evidence)) if query.is_whole else _of_a_part(evidence)
+    as_of = _newest(query, inside, decided, events, evidence)
+    balances = _balances(query, evidence, as_of)
     runs, devices, totals = tuple(run_row(fact) for fact in inside), devices_of(slices), totals_of(slices)
     hosts = [fact.record.host.energy.mj for fact in inside if fact.record.host.energy is not None]
     shares = shares_of(inside)
@@ -266,17 +259,55 @@ def audit(
         events=events,
         comparison=compared(_measured(inside), query.comparing) if query.comparing else None,
         under_pack=_under_pack(query.against, slices, evidence.intensities),
-        checks=(
-            priced_again(inside),
-            intervals_again(inside),
-            totals_again(totals, runs, devices),
-            balances_again(balances),
-        ),
-        market=market_based(slices, [each for _, each in bought], query.period) if bought else None,
-        embodied=embodied_of(slices, evidence.figures, _life_ns(query.embodied)) if query.embodied else (),
+        checks=(*_recomputed(inside), totals_again(totals, runs, devices), balances_again(balances)),
+    )
+    return _sealed(_beside(report, slices, evidence))
+
+
+def _inside(query: Query, facts: Iterable[Fact]) -> list[Fact]:
+    """What lies in the query's period and scope, in the order of the report."""
+    scope = query.scope
+    cut = [within(fact, query.period) for fact in facts if scope is None or scope.holds(fact)]
+    return sorted((fact for fact in cut if fact.slices), key=lambda f: (f.record.started_at, f.record.record_id))
+
+
+def _newest(
+    query: Query, facts: Sequence[Fact], decided: Sequence[Decided], events: Sequence[Event], evidence: Evidence
+) -> datetime:
+    """The instant of the newest fact that is in the report."""
+    told = [*(fact.accepted_at for fact in facts), *(each.accepted_at for each in evidence.readings)]
+    told += [*(each.at for each in decided), *(each.at for each in events), *(at for at, _ in evidence.instruments)]
+    return max([query.period.start, *told])
+
+
+def _beside(report: AuditReport, slices: Sequence[Slice], evidence: Evidence) -> AuditReport:
+    """The report with the columns of carbon that stand beside its totals."""
+    by, period = report.query.embodied, report.query.period
+    bought = [each for _, each in evidence.instruments]
+    return replace(
+        report,
+        market=market_based(slices, bought, period) if bought else None,
+        embodied=embodied_of(slices, evidence.figures, by.life_years * _YEAR_NS) if by is not None else (),
         stale=_stale(slices),
     )
-    return _sealed(report)
+
+
+def _in_period(query: Query, evidence: Evidence) -> tuple[tuple[datetime, Instrument], ...]:
+    return tuple((at, each) for at, each in evidence.instruments if each.amount_in(query.period))
+
+
+def _of_a_part(evidence: Evidence) -> Evidence:
+    """Whole devices and an organisation's instruments say nothing of a part of it."""
+    return replace(evidence, readings=(), devices=(), instruments=())
+
+
+def _balances(query: Query, evidence: Evidence, as_of: datetime) -> tuple[DeviceBalance, ...]:
+    enrolments = enrolments_of(body for at, body in evidence.devices if at <= as_of)
+    return balances_of(evidence.readings, enrolments, query.period, as_of)
+
+
+def _recomputed(facts: Sequence[Fact]) -> tuple[Check, ...]:
+    return priced_again(facts), intervals_again(facts)
 
 
 def _measured(facts: Iterable[Fact]) -> Iterator[tuple[EfficiencyRecord, Mapping[datetime, Rates]]]:
@@ -289,10 +320,6 @@ def _events(query: Query, facts: Sequence[Fact], events: Iterable[Event]) -> tup
     known = {name for fact in facts for name in (fact.record.record_id, fact.record.run.uid)}
     own = [each for each in events if each.about in known or (query.is_whole and query.period.holds(each.at))]
     return tuple(sorted(own, key=lambda each: (each.at, each.kind, each.about, each.reason)))
-
-
-def _life_ns(by: EmbodiedBy) -> int:
-    return by.life_years * _HOURS_PER_YEAR * NS_PER_HOUR
 
 
 def _stale(slices: Iterable[Slice]) -> tuple[StaleFactor, ...]:

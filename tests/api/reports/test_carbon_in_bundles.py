@@ -20,7 +20,7 @@ def bought(sqlite_service: Service) -> Service:
     """A priced record, a factor of long ago, and a certificate for less than was used."""
     service = sqlite_service
     service.context.keeper.make_key("test")
-    old = copy.deepcopy(FACTORS)
+    old: dict[str, Any] = copy.deepcopy(FACTORS)
     old["rows"][0]["data_until"] = "2024-01-01T00:00:00Z"
     for kind, body in (("factors", old), ("prices", PRICES), ("sites", SITES)):
         assert service.put(f"/v1/{kind}", body).status_code == 201
