@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
-from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
+from joulegate.core.calibrating import fit
 from joulegate.core.sensors import NS_PER_MS, SENSORS, Calibration
 from joulegate.core.traces import Trace, parse_trace
 
@@ -24,9 +24,14 @@ def sensor_trace(name: str) -> Trace:
     return parse_trace((FOLDER / f"{name}.sensor.csv").read_text(), name)
 
 
+def outside(name: str) -> Trace:
+    """What the external meter saw, as it came."""
+    return parse_trace((FOLDER / f"{name}.meter.csv").read_text(), name)
+
+
 def outside_truth(name: str) -> Truth:
     """What the external meter saw: means of 2 ms around the times given."""
-    trace = parse_trace((FOLDER / f"{name}.meter.csv").read_text(), name)
+    trace = outside(name)
     times = [time // NS_PER_MS - 1 for time in trace.times_ns]
     energies = [0, *accumulate(power * 2 for power in trace.columns["power_mw"])]
     return lambda start, end: (energies[bisect_left(times, end)] - energies[bisect_left(times, start)]) / 1000
@@ -38,15 +43,5 @@ def last_ms(trace: Trace) -> int:
 
 
 def fitted(name: str) -> Calibration:
-    """Gain and offset of a board by least squares over windows of 100 ms, the length its sensor averages over."""
-    trace, truth = sensor_trace(name), outside_truth(name)
-    lag = SENSORS["ampere-instant"].lag_ns // NS_PER_MS
-    times = [time // NS_PER_MS for time in trace.times_ns]
-    pairs: list[tuple[float, int]] = []
-    for start in range(300, times[-1] - 300, 100):
-        shown = trace.columns["instant_mw"][bisect_left(times, start + 50 + lag)]
-        pairs.append((truth(start, start + 100) * 10, shown))
-    mean_true, mean_shown = (sum(column) / len(pairs) for column in zip(*pairs, strict=True))
-    gain = sum((t - mean_true) * (s - mean_shown) for t, s in pairs) / sum((t - mean_true) ** 2 for t, _ in pairs)
-    offset = Fraction(round(mean_shown - gain * mean_true))
-    return Calibration(Fraction(gain).limit_denominator(10**6), offset, by="bench.traces", on=name)
+    """Gain and offset of an RTX 3090, as `joulegate calibrate` finds them."""
+    return fit(sensor_trace(name), outside(name), sensor=SENSORS["ampere-instant"]).calibration

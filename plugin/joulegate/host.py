@@ -18,8 +18,9 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from joulegate.clock import boottime_ns
-from joulegate.core.errors import UnavailableError
+from joulegate.core.errors import InvalidInputError, UnavailableError
 from joulegate.core.metering import Method
 from joulegate.core.units import NS_PER_SECOND, divide_half_even
 
@@ -35,6 +36,9 @@ SYS: Final = Path("/sys")
 
 LONGEST_INTERVAL_NS: Final = 60 * NS_PER_SECOND
 """Read at least this often: a 400 W socket's counter begins again after about 164 s, and two turns cannot be seen."""
+
+_LARGEST_MW: Final = 100_000_000
+"""A declared power beyond 100 kW is a mistake of unit."""
 
 _POWER_INTERVAL_NS: Final = NS_PER_SECOND
 """A power that is integrated is read this often; ACPI meters average over a second or so."""
@@ -80,6 +84,16 @@ def open_host(root: Path = SYS, declared_mw: int | None = None) -> HostReader | 
         except UnavailableError as error:
             reasons.append(str(error))
     return HostEnergy(None, Method.NOT_MEASURED, "; ".join(reasons))
+
+
+def declared_mw(environment: Mapping[str, str]) -> int | None:
+    """The power that JOULEGATE_HOST_MW declares; raises :class:`InvalidInputError` where it is no power."""
+    text = environment.get("JOULEGATE_HOST_MW")
+    if not text:
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 0 < int(text) <= _LARGEST_MW:
+        raise InvalidInputError(f"{text[:30]!r} is not a power in mW, from 1 to {_LARGEST_MW:,}", "JOULEGATE_HOST_MW")
+    return int(text)
 
 
 # -- RAPL through powercap ------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from joulegate.gpu import Device, GpuReader, open_reader
 from joulegate.gpu.replay import ReplayReader
 from joulegate.gpu.selection import VISIBLE, parts_by, visible
 from joulegate.home import home, read_private
-from joulegate.host import HostEnergy, HostReader, open_host
+from joulegate.host import HostEnergy, HostReader, declared_mw, open_host
 from joulegate.meter import Meter
 from joulegate.opinions import COUNTRY, SecondOpinion
 
@@ -55,8 +55,8 @@ class Recording:
         self.started = self.stopped = SystemClock().now()
         self._reader: GpuReader | None = None
         self._meter: Meter | None = None
-        self._host = _Host(environment.get("JOULEGATE_HOST_MW"))
         self._remarks: list[str] = []
+        self._host = _Host(self._declared(environment))
         self._opinion: Opinion | None = None
         try:
             self._open(environment, trace)
@@ -68,6 +68,14 @@ class Recording:
             self.reason = repr(error)
         country = environment.get(COUNTRY)
         self._second = SecondOpinion(country, self._boards(), environment) if country else None
+
+    def _declared(self, environment: Mapping[str, str]) -> int | None:
+        """The declared power of the host; one that makes no sense is said and left out."""
+        try:
+            return declared_mw(environment)
+        except JoulegateError as error:
+            self._remarks.append(str(error))
+            return None
 
     def _boards(self) -> list[str]:
         """The GPUs of this machine that are measured."""
@@ -197,7 +205,8 @@ class Recording:
         else:
             said = f"GPU energy not measured ({self.reason or 'no reading covers the run'})"
         host = record.host.energy
-        said += "; host " + ("not measured" if host is None else display.energy(host.mj))
+        how = " (declared)" if record.host.method == Method.DECLARED else ""
+        said += "; host " + ("not measured" if host is None else display.energy(host.mj) + how)
         return "; ".join([said, *(_told(opinion, energy) for opinion in record.opinions), *self._remarks])
 
 
@@ -238,8 +247,8 @@ def together(parts: Iterable[Uncertainty | None]) -> Uncertainty | None:
 class _Host:
     """The host's counters, read often enough that they are never missed to begin again."""
 
-    def __init__(self, declared: str | None) -> None:
-        opened = open_host(declared_mw=int(declared) if declared and declared.isdigit() else None)
+    def __init__(self, declared: int | None) -> None:
+        opened = open_host(declared_mw=declared)
         self._reader: HostReader | None = None if isinstance(opened, HostEnergy) else opened
         self._absent = opened if isinstance(opened, HostEnergy) else HostEnergy(None, Method.NOT_MEASURED)
         self._begun_mj = self._ended_mj = 0

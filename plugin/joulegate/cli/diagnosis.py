@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import typer
 
 from joulegate.cli import fetching
-from joulegate.cli.output import Column, Format, JsonOption, OutputOption, chosen, field, show_rows
-from joulegate.core.errors import JoulegateError, UnavailableError
-
-if TYPE_CHECKING:
-    from joulegate.gpu import Device
+from joulegate.cli.output import Column, Format, JsonOption, OutputOption, chosen, field, print_value, show_rows
 
 SETTINGS: Final = "joulegate.settings"
 """The entry-point group in which services list theirs: a function that gives (variable, value, description)."""
@@ -42,15 +37,6 @@ OWN: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that can or cannot be done here, and why."""
-
-    what: str
-    available: bool
-    detail: str
-
-
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("doctor")(doctor)
@@ -62,15 +48,16 @@ def doctor(
     output: OutputOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what can be measured here, what cannot, and why."""
+    """Say what can be measured here, what cannot and why, how far off it may be, and what would improve it."""
+    from joulegate.cli.findings import every_finding
+
     form = chosen(output, as_json)
-    columns = (
-        field("what", "what"),
-        Column("here", lambda row: "yes" if row["available"] else "no"),
-        field("detail", "detail"),
-    )
-    findings = [*_accelerators(), _host(), _replay(), *_api()]
-    show_rows([asdict(finding) for finding in findings], columns, form, empty="")
+    findings = list(every_finding(os.environ))
+    if form is not Format.TABLE:
+        print_value([asdict(finding) for finding in findings], form)
+        return
+    columns = (field("what", "what"), field("here", "here"), field("detail", "detail"))
+    show_rows([line for finding in findings for line in finding.lines()], columns, form, empty="")
 
 
 def config(
@@ -107,73 +94,3 @@ def _own(variable: str, default: str, description: str) -> dict[str, object]:
         "set": value is not None,
         "description": description,
     }
-
-
-def _accelerators() -> Iterator[Finding]:
-    from joulegate.core import display
-    from joulegate.core.units import Power
-    from joulegate.gpu import open_reader
-
-    try:
-        reader = open_reader()
-    except UnavailableError as error:
-        yield Finding("accelerator energy", False, f"not measured: {error}")  # noqa: FBT003 -- a field
-        return
-    with reader:
-        for device in reader.devices():
-            name = f"accelerator {device.index} ({device.uuid})"
-            try:
-                reading = reader.read(device)
-            except UnavailableError as error:
-                yield Finding(name, False, f"{device.model}: {error}")  # noqa: FBT003 -- a field
-                continue
-            limit = device.enforced_limit_mw
-            draws = "" if reading.instant_mw is None else f", draws {Power(reading.instant_mw).mw // 1000} W now"
-            reads = "energy counter" if reading.counter_mj is not None else "power only"
-            bound = "" if limit is None else f", limit {limit // 1000} W"
-            seen = display.percent(device.sensor.seen)
-            board = f"{device.model}: {reads}{bound}{draws}; sensor {device.sensor.name} sees {seen} of the time"
-            detail = f"{board}; {_doubt(device)}"
-            yield Finding(name, True, detail)  # noqa: FBT003 -- a field
-
-
-def _doubt(device: Device) -> str:
-    """How far its figures may be from the truth, and what would help."""
-    from joulegate.core import display
-    from joulegate.core.uncertainty import GAIN, GAIN_CALIBRATED
-
-    said = [f"within {display.percent(GAIN)} at best, {display.percent(GAIN_CALIBRATED)} once calibrated"]
-    if "sensor_assumed" in device.flags:
-        said.append("the board is not known, so the widest sensor is assumed")
-    if device.sensor.seen < 1:
-        said.append("short windows are wider: measure 10 s or more")
-    return "; ".join(said)
-
-
-def _host() -> Finding:
-    from joulegate.host import HostEnergy, open_host
-
-    opened = open_host()
-    if isinstance(opened, HostEnergy):
-        return Finding("host energy", False, f"not measured: {opened.reason}")  # noqa: FBT003 -- a field
-    opened.close()
-    return Finding("host energy", True, opened.what)  # noqa: FBT003 -- a field
-
-
-def _replay() -> Finding:
-    name = os.environ.get("JOULEGATE_REPLAY")
-    if not name:
-        return Finding("replay", False, "not asked for; JOULEGATE_REPLAY=a100_square plays a recording")  # noqa: FBT003
-    return Finding("replay", True, f"{name} is played where there is no GPU; figures say `replayed`")  # noqa: FBT003
-
-
-def _api() -> Iterator[Finding]:
-    from joulegate.client import Client
-
-    try:
-        client = Client.from_home(timeout_s=2.0, retry_s=0.0)
-        client.read("/readyz")
-    except JoulegateError as error:
-        yield Finding("API", False, str(error))  # noqa: FBT003 -- a field
-        return
-    yield Finding("API", True, f"answers at {client.address}")  # noqa: FBT003 -- a field

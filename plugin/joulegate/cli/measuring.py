@@ -1,4 +1,4 @@
-"""``joulegate meter``: the energy of a recorded trace, with everything that is needed to judge it."""
+"""``joulegate meter`` and ``joulegate calibrate``: the energy of a trace, and a board beside an outside meter."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command("meter")(meter)
+    app.command("calibrate")(calibrate)
 
 
 def meter(
@@ -60,6 +61,38 @@ def meter(
         sensor=sensor_named(sensor) if sensor else None,
     )
     show_facts(written(result), _facts(result), form)
+
+
+def calibrate(
+    *,
+    readings: Annotated[str, typer.Argument(metavar="READINGS.csv", help="What the board showed: t_ms and powers.")],
+    meter_trace: Annotated[
+        str, typer.Argument(metavar="METER.csv", help="What an external meter saw: t_ms of the same clock, power_mw.")
+    ],
+    column: Annotated[str | None, typer.Option(help="Column of the readings.")] = None,
+    sensor: Annotated[str | None, typer.Option(help=f"The sensor behind them: {', '.join(SENSORS)}.")] = None,
+    uuid: Annotated[str, typer.Option(help="The board.")] = "UUID",
+    by: Annotated[str, typer.Option(help="Who calibrated.")] = "NAME",
+    output: OutputOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Find a board's gain and offset from its readings and an external meter's, under two loads or more.
+
+    The row that -o csv prints belongs into calibrations.csv in the home folder.
+    """
+    from datetime import UTC, datetime
+
+    from joulegate.cli.documents import read_text, shown_name
+    from joulegate.core.calibrating import fit
+    from joulegate.core.sensors import calibration_row, sensor_named
+    from joulegate.core.traces import parse_trace
+
+    form = chosen(output, as_json)
+    shown, true = (parse_trace(read_text(file), shown_name(file)) for file in (readings, meter_trace))
+    found = fit(shown, true, column=column, sensor=sensor_named(sensor) if sensor else None)
+    row = calibration_row(uuid, found.calibration, by, datetime.now(UTC).date().isoformat())
+    more = [("windows", str(found.windows)), ("left over", f"{found.residual_mw / 1000:.1f} W (root mean square)")]
+    show_facts(row, [*((name, text) for name, text in row.items()), *more], form)
 
 
 def _milliseconds(text: str | None, option: str) -> Decimal | None:

@@ -170,6 +170,15 @@ def parse_calibration(text: str) -> Calibration:
 _COLUMNS: Final = ["uuid", "gain", "offset_mw", "by", "on"]
 
 
+def calibration_row(uuid: str, found: Calibration, by: str, on: str) -> dict[str, str]:
+    """A line of a file of calibrations, by column; raises :class:`InvalidInputError` where a cell cannot be."""
+    row = dict(zip(_COLUMNS, (uuid, str(float(found.gain)), str(round(found.offset_mw)), by, on), strict=True))
+    for column, cell in row.items():
+        if "," in cell or not cell.strip() or not cell.isprintable():
+            raise InvalidInputError(f"{cell[:60]!r} is empty, or has a comma", column)
+    return row
+
+
 def parse_calibrations(text: str, name: str) -> dict[str, Calibration]:
     """Read the calibrations of boards, one a line: ``uuid,gain,offset_mw,by,on`` under that header.
 

@@ -137,10 +137,10 @@ def test_an_interrupt_ends_quietly() -> None:
 
 
 def test_a_domain_error_keeps_to_one_line(joulegate: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails() -> None:
+    def fails(_: object) -> None:
         raise JoulegateError("first\nsecond")
 
-    monkeypatch.setattr("joulegate.cli.diagnosis._accelerators", fails)
+    monkeypatch.setattr("joulegate.cli.findings.accelerators", fails)
     done = joulegate("doctor")
     assert (done.code, done.err) == (1, "joulegate: first second\n")
 
