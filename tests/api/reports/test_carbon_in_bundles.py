@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,13 @@ def bought(sqlite_service: Service) -> Service:
     """A priced record, a factor of long ago, and a certificate for less than was used."""
     service = sqlite_service
     service.context.keeper.make_key("test")
-    old: dict[str, Any] = copy.deepcopy(FACTORS)
-    old["rows"][0]["data_until"] = "2024-01-01T00:00:00Z"
+    row: dict[str, Any] = {**FACTORS["rows"][0], "data_until": "2024-01-01T00:00:00Z"}
+    old = {"rows": [row]}
     for kind, body in (("factors", old), ("prices", PRICES), ("sites", SITES)):
         assert service.put(f"/v1/{kind}", body).status_code == 201
-    body = record("r1")
-    body["run"]["site"] = "default"
-    assert service.post("/v1/records", body).status_code == 201
+    sent = record("r1")
+    sent["run"]["site"] = "default"
+    assert service.post("/v1/records", sent).status_code == 201
     assert service.put("/v1/instruments", {"rows": [INSTRUMENT | {"energy_mj": "1000"}]}).status_code == 201
     return service
 
