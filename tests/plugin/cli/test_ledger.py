@@ -1,5 +1,6 @@
 """`joulegate ledger` checks, closes and prices again; `joulegate change` is what the second person does."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -27,8 +28,14 @@ def test_a_check_names_what_differs_and_exits_3(joulegate: Command, api: Service
     assert (told.code, len(told.json["differences"])) == (3, 1)
 
 
-def test_a_period_is_closed_and_one_that_is_not_over_exits_3(joulegate: Command, api: Service) -> None:
-    api.put("/v1/budgets/vision", budget(**MONTHLY))
+def test_a_period_is_closed_and_one_that_is_not_over_exits_3(
+    joulegate: Command, api: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as then:
+        then.setattr(api.store._database, "_clock", lambda: datetime(2020, 1, 15, tzinfo=UTC))
+        api.put("/v1/budgets/vision", budget(**MONTHLY))
+    early = joulegate("ledger", "close", "2019-12")
+    assert (early.code, "was written on 2020-01-15, after" in early.err) == (3, True)
     closed = joulegate("ledger", "close", "2020-01")
     assert (closed.code, "10 kWh" in closed.out) == (0, True)
     assert "was closed before" in joulegate("ledger", "close", "2020-01", "--budget", "vision").out
