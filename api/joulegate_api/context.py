@@ -51,6 +51,8 @@ class Context:
     metrics: Metrics = field(default_factory=Metrics)
     cluster: Cluster | None = None
     accounts: Accounts | None = None
+    compared: dict[tuple[str, str], str] = field(default_factory=dict)
+    """By which budgets the holds of a cluster's kind were compared last, as a hash."""
     keeper: LogKeeper = field(init=False)
     nodes: Nodes | None = field(init=False)
 

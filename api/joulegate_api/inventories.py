@@ -18,6 +18,7 @@ from joulegate_api.admission.asking import Asked, hold_request
 from joulegate_api.bodies import Body, RawBatch
 from joulegate_api.context import Caller, Context, Parts, answer, takes
 from joulegate_api.holds import work_of
+from joulegate_api.rebinding import rebind
 from joulegate_api.store import Evidence, Inventory, ObjectSeen, Origin, PodSeen
 
 INVENTORY: Final = Body(InventoryBody)
@@ -33,7 +34,8 @@ def put_inventory(cluster: str, kind: str, raw: RawBatch, parts: Parts, caller: 
     The answer names uids of roots: `confirmed`, `expired`, `ended`, `shrunk`, `adopted`; and
     in `unadmitted` those without a hold that could not be adopted, with the reason; in
     `unadmitted_usage` those that were made since the list before this one, in a namespace that a budget
-    binds, without anybody having admitted them: each is an entry of the log.
+    binds, without anybody having admitted them: each is an entry of the log; in `rebound` those
+    that were held and are now held in budgets too that bind them since.
     """
     body = INVENTORY.read(raw)
     caller.require("*", cluster, None, parts.here)
@@ -55,6 +57,7 @@ def put_inventory(cluster: str, kind: str, raw: RawBatch, parts: Parts, caller: 
     inventory = Inventory(cluster, kind, body.begun_at, body.complete, seen)
     evidence = parts.store.inventories.put(inventory)
     left = _adopt(cluster, kind, body, evidence.unadmitted, parts, caller.name)
+    rebound = rebind(cluster, kind, body, parts, caller.name)
     late = _late(body, evidence, parts)
     if late:
         parts.store.inventories.tell_unadmitted(inventory, late, left)
@@ -66,6 +69,7 @@ def put_inventory(cluster: str, kind: str, raw: RawBatch, parts: Parts, caller: 
         "adopted": [uid for uid in evidence.unadmitted if uid not in left],
         "unadmitted": [{"uid": uid, "reason": reason} for uid, reason in sorted(left.items())],
         "unadmitted_usage": sorted(late),
+        "rebound": rebound,
     }
     return answer(told)
 

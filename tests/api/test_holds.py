@@ -79,6 +79,7 @@ def test_a_list_confirms_expires_ends_and_adopts(service: Service) -> None:
         "adopted": ["uid-9"],
         "unadmitted": [],
         "unadmitted_usage": [],
+        "rebound": [],
     }
     adopted = service.get("/v1/holds?root_uid=uid-9").json()["holds"][0]
     assert (adopted["state"], adopted["origin"], adopted["verdict"]["reason"]) == ("confirmed", "adopted", "Adopted")
@@ -204,3 +205,26 @@ def test_what_came_to_be_unadmitted_between_two_lists_is_an_entry_and_is_charged
     told = service.put("/v1/inventories/local/jobs", listed(*objects, begun_at=last), by="operator").json()
     assert told["unadmitted_usage"] == []
     assert len(entries(service)) == 2
+
+
+def test_what_runs_is_held_in_a_budget_that_binds_it_later_once_and_in_no_other_twice(service: Service) -> None:
+    service.put("/v1/budgets/vision", budget())
+    assert service.post("/v1/holds/uid-1/request", asked(), by="operator").json()["allowed"]
+    listed_once = seen(demand=DEMAND)
+    told = service.put("/v1/inventories/local/jobs", listed(listed_once, begun_at=now(service)), by="operator").json()
+    assert told["rebound"] == []
+    service.put("/v1/budgets/late", budget("late", limits={"energyKwh": "0"}))
+    for expected in (["uid-1"], [], []):
+        told = service.put(
+            "/v1/inventories/local/jobs", listed(listed_once, begun_at=now(service)), by="operator"
+        ).json()
+        assert told["rebound"] == expected
+        assert energy(service)["pending"] == str(HOUR_MJ)
+        assert (energy(service, "late")["pending"], energy(service, "late")["available"]) == (
+            str(HOUR_MJ),
+            str(-HOUR_MJ),
+        )
+    service.context.compared.clear()  # another process has not compared yet
+    told = service.put("/v1/inventories/local/jobs", listed(listed_once, begun_at=now(service)), by="operator").json()
+    assert told["rebound"] == []
+    assert [row["origin"] for row in service.get("/v1/holds").json()["holds"]] == ["adopted", "admitted"]

@@ -24,6 +24,7 @@ from joulegate_api.store.database import Database, RefusedError
 from joulegate_api.store.entries import Transaction, Writer
 from joulegate_api.store.holds import Held, HoldRequest, HoldState, Origin, Root
 from joulegate_api.store.planning import Plan, beyond, countable, judge, plan, repeated, rooms
+from joulegate_api.store.quoted import ON_TOP
 from joulegate_api.store.quotes import quote_hash, write_quote
 from joulegate_api.store.standing import asking, standing, told
 from joulegate_api.store.transitions import REPLACE, step
@@ -109,7 +110,7 @@ class Ledger:
                     accounts[key].post(NOTHING, amounts.negated(), None)
             growth = not request.extension and any(part.state in holds.LIVE for part in parts)
             asked = countable(planned, accounts)
-            asked = asked if request.extension else beyond(asked, parts)
+            asked = asked if request.origin in ON_TOP else beyond(asked, parts)
             return judge(asked, accounts, rooms(asked, accounts), found.now, growth=growth)
 
     def _serve(self, requests: Sequence[HoldRequest]) -> list[Verdict | Exception]:
@@ -186,7 +187,8 @@ class Ledger:
             return _Decision(answered.verdict)
         quote = write_quote(request.quote)
         growth = not request.extension and any(part.state in holds.LIVE for part in own)
-        asked = countable(planned, accounts) if request.extension else beyond(countable(planned, accounts), own)
+        on_top = request.origin in ON_TOP
+        asked = countable(planned, accounts) if on_top else beyond(countable(planned, accounts), own)
         before = rooms(asked, accounts)
         verdict = judge(asked, accounts, before, now, growth=growth)
         decision = _Decision(verdict)
