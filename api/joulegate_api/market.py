@@ -42,13 +42,18 @@ QUERY: Final = Body(MarketQuery)
 
 @dataclass(frozen=True, slots=True)
 class CarbonColumns:
-    """The columns of a period; ``location_unknown`` counts slices whose location-based carbon is not known."""
+    """The columns of a period; ``location_unknown`` counts slices whose location-based carbon is not known.
+
+    ``water_ul`` is by the sites' WUE over the accelerators' energy, ``water_unknown`` counts slices without one.
+    """
 
     period: Period
     location_ug: int | None
     location_unknown: int
     market: MarketBased
     embodied: tuple[EmbodiedRange, ...]
+    water_ul: int | None
+    water_unknown: int
 
 
 @router.get("/v1/market")
@@ -73,6 +78,12 @@ def columns(store: Store, period: Period, expected_life_ns: int | None) -> Carbo
     """The columns of everything that is recorded in ``period``."""
     slices = [part for part in _slices(store, period) if part.boundary is Boundary.ACCELERATOR]
     measured = [part.footprint for part in slices if part.footprint.energy is not None]
+    waters = [
+        part.rates.site.water_ul(part.footprint.energy) if part.rates.site else None
+        for part in slices
+        if part.footprint.energy is not None
+    ]
+    told = [water for water in waters if water is not None]
     known = [found.carbon_location.ug for found in measured if found.carbon_location is not None]
     return CarbonColumns(
         period=period,
@@ -80,6 +91,8 @@ def columns(store: Store, period: Period, expected_life_ns: int | None) -> Carbo
         location_unknown=len(measured) - len(known),
         market=market_based(slices, store.rates.instruments(), period),
         embodied=embodied_of(slices, embodied_figures(), expected_life_ns),
+        water_ul=sum(told) if told else None,
+        water_unknown=len(waters) - len(told),
     )
 
 

@@ -86,6 +86,21 @@ def test_the_residual_mix_prices_what_instruments_do_not_cover(sqlite_service: S
     assert found["carbon_ug"] == str(round(facility * 700_000_000 / 3_600_000_000))
 
 
+def test_water_is_by_the_sites_wue_and_unknown_without_one(sqlite_service: Service) -> None:
+    facility = with_record(sqlite_service)
+    before = sqlite_service.get(DAY).json()
+    assert (before["water_ul"], before["water_unknown"]) == (None, 1)
+    wet = {**VALID, "name": "wet", "zone": "DE", "pue_ppm": 1_200_000, "pue_category": "2", "wue_ul_per_kwh": "1800000"}
+    assert sqlite_service.put("/v1/sites", {"rows": [wet]}).status_code == 201
+    sent = record("r2")
+    sent["run"] |= {"uid": "run-2", "site": "wet"}
+    sent["devices"][0]["uuid"] = "GPU-2"
+    assert sqlite_service.post("/v1/records", sent).status_code == 201
+    after = sqlite_service.get(DAY).json()
+    accelerators = facility * 10 // 12
+    assert (after["water_ul"], after["water_unknown"]) == (str(round(accelerators * 1_800_000 / 3_600_000_000)), 1)
+
+
 def test_a_period_is_of_whole_quarter_hours(sqlite_service: Service) -> None:
     for bad in (
         "since=2026-11-20T00:01:00Z&until=2026-11-21T00:00:00Z",

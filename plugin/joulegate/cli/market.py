@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -11,6 +12,7 @@ import typer
 from joulegate.cli.output import Format, JsonOption, OutputOption, chosen, show_facts
 from joulegate.core import display
 from joulegate.core.periods import parse_instant
+from joulegate.core.units import UL_PER_L
 
 
 def add(group: typer.Typer) -> None:
@@ -54,6 +56,9 @@ def _facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for use in market["uses"]:
         told = use["instrument"]
         yield f"  {told['kind']} {told['name']}", f"{_energy(use['used_mj'])} of {_energy(use['amount_mj'])} used"
+    if found["water_ul"] is not None:
+        lacking = f", {found['water_unknown']} slices without a WUE" if found["water_unknown"] else ""
+        yield "water", f"{display.rounded(Fraction(int(found['water_ul']), UL_PER_L), 3)} l{lacking}"
     for row in found["embodied"]:
         yield f"embodied, {row['gpu_model']}", _embodied(row)
 
