@@ -7,24 +7,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from uuid import uuid4
 
 import joulegate
+from joulegate.calibrations import calibrated, calibrations
 from joulegate.clock import SystemClock
 from joulegate.core import display, records
 from joulegate.core.errors import JoulegateError, UnavailableError
 from joulegate.core.metering import Measurement, Method, Uncertainty
 from joulegate.core.records import EfficiencyRecord, Kind, Opinion, RunOutcome, Source
-from joulegate.core.sensors import Calibration, parse_calibrations
 from joulegate.core.units import NS_PER_SECOND, Energy
 from joulegate.facts import Facts, QualityFact, WorkFact
 from joulegate.gpu import Device, GpuReader, open_reader
 from joulegate.gpu.replay import ReplayReader
 from joulegate.gpu.selection import VISIBLE, parts_by, visible
-from joulegate.home import home, read_private
 from joulegate.host import HostEnergy, HostReader, declared_mw, open_host
 from joulegate.meter import Meter
 from joulegate.opinions import COUNTRY, SecondOpinion
@@ -100,7 +98,7 @@ class Recording:
         except JoulegateError as error:
             self._remarks.append(f"not calibrated: {error}")
             return devices
-        return [replace(device, calibration=known.get(device.uuid)) for device in devices]
+        return calibrated(devices, known)
 
     @property
     def source(self) -> Source:
@@ -208,19 +206,6 @@ class Recording:
         how = " (declared)" if record.host.method == Method.DECLARED else ""
         said += "; host " + ("not measured" if host is None else display.energy(host.mj) + how)
         return "; ".join([said, *(_told(opinion, energy) for opinion in record.opinions), *self._remarks])
-
-
-def calibrations(environment: Mapping[str, str]) -> dict[str, Calibration]:
-    """The calibrations of boards that JOULEGATE_CALIBRATIONS or the home folder has; none where there is no file.
-
-    Raises :class:`JoulegateError` where a file cannot be read.
-    """
-    named = environment.get("JOULEGATE_CALIBRATIONS")
-    path = Path(named) if named else home(environment) / "calibrations.csv"
-    text = read_private(path)
-    if text is None and named:
-        raise UnavailableError(f"there is no file {path}")
-    return parse_calibrations(text or "", str(path))
 
 
 def together(parts: Iterable[Uncertainty | None]) -> Uncertainty | None:

@@ -15,6 +15,7 @@ from typing import Final
 
 from kubernetes import client as kubernetes_client
 
+from joulegate.calibrations import calibrated, calibrations
 from joulegate.client import Client
 from joulegate.clock import Clock, SystemClock, boot_id
 from joulegate.core.errors import JoulegateError, UnavailableError
@@ -53,10 +54,11 @@ class NodeProcess:
     def __init__(
         self, settings: Settings, reader: GpuReader, *, clock: Clock | None = None, reach: Reach = passing
     ) -> None:
-        """Open the log and resume; raises :class:`UnavailableError` where the folder or the port cannot be had."""
+        """Open the log and resume; raises :class:`JoulegateError` where folder, port or calibrations cannot be had."""
         self._settings = settings
         self._clock = clock or SystemClock()
         self._reader = reader
+        self._calibrations = calibrations(settings.environment)
         self._stop = threading.Event()
         api = connect(settings.kubeconfig)
         try:
@@ -130,7 +132,7 @@ class NodeProcess:
 
     def _look(self) -> None:
         """List the devices: new ones are read from now on."""
-        devices = self._reader.devices()
+        devices = calibrated(self._reader.devices(), self._calibrations)
         self.sampler.watch(devices)
         self.inventory.see(devices, self._clock.now().utc)
 

@@ -19,10 +19,10 @@ from joulegate.core.curve import Reading
 from joulegate.core.errors import UnavailableError
 from joulegate.core.metering import Boundary, Method, Methods
 from joulegate.core.periods import cut_at_quarters, format_instant, parse_instant
-from joulegate.core.sensors import SENSORS
 from joulegate.core.units import NS_PER_SECOND
 from joulegate.gpu import Device
 from joulegate.windows import WindowBody
+from joulegate_operators.node.devices import device_from, device_row
 from joulegate_operators.node.frames import Reach, passing
 from joulegate_operators.node.holds import DeviceHolds, while_away
 from joulegate_operators.node.tape import Event, Tape
@@ -105,7 +105,7 @@ class NodeMeter:
         self.timeline = Timeline(_instant(state["at"]))
         self._bases = dict(state["bases"])
         for row in state["chains"]:
-            device = _device_from(row["device"])
+            device = device_from(row["device"])
             self.chains[device.uuid] = Chain.from_json(device, self._methods, row["chain"])
         for event in events:
             before, self.timeline.last = self.timeline.last, _instant(event["at"])
@@ -175,7 +175,7 @@ class NodeMeter:
             },
             "use": {uuid: None if use is None else [use[0], use[1]] for uuid, use in sample.use.items()},
             "new": [
-                _device_row(device)
+                device_row(device)
                 for device in devices
                 if device.uuid not in self.chains and sample.readings.get(device.uuid)
             ],
@@ -208,7 +208,7 @@ class NodeMeter:
     def _feed(self, event: Event) -> None:
         """Give an event to the chains; the same when it happens and when the tape is played."""
         for row in event["new"]:
-            device = _device_from(row)
+            device = device_from(row)
             base_mj, floor_mw, _ = self._bases.get(device.uuid, _NO_BASE)
             self.chains[device.uuid] = Chain(device, self._methods, base_mj, IdleFloor(floor_mw))
         for uuid, rows in event["read"].items():
@@ -305,7 +305,7 @@ class NodeMeter:
             "bases": self._bases,
             "at": [last.boottime_ns, format_instant(last.utc)],
             "chains": [
-                {"device": _device_row(chain.device), "chain": chain.to_json()} for chain in self.chains.values()
+                {"device": device_row(chain.device), "chain": chain.to_json()} for chain in self.chains.values()
             ],
         }
         try:
@@ -356,15 +356,6 @@ def _cut_of(quarter: Instant) -> list[Any]:
 
 def _instant(row: Sequence[Any]) -> Instant:
     return Instant(row[0], parse_instant(row[1], "at"))
-
-
-def _device_row(device: Device) -> list[Any]:
-    return [device.uuid, device.model, device.index, device.enforced_limit_mw, device.sensor.name, list(device.flags)]
-
-
-def _device_from(row: Sequence[Any]) -> Device:
-    uuid, model, index, limit, sensor, flags = row
-    return Device(uuid, model, index, limit, SENSORS[sensor], tuple(flags))
 
 
 def _head_of(chain: Chain) -> dict[str, Any]:

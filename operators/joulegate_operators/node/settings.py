@@ -32,6 +32,7 @@ SHARED: Final = (
     ("JOULEGATE_TOKEN_FILE", "", "File with the token, read anew before each round of sending."),
     ("JOULEGATE_CLUSTER", "local", "Cluster that this node is of."),
     ("JOULEGATE_REPLAY", "", "Recording that is played instead of reading GPUs."),
+    ("JOULEGATE_CALIBRATIONS", "", "File of calibrations of boards, read at the start."),
 )
 """What the node meter takes of those."""
 

@@ -293,7 +293,7 @@ class Chain:
 
 
 def _curve_of(device: Device) -> EnergyCurve:
-    return EnergyCurve(Instrument(device.sensor, device.enforced_limit_mw), _KNOTS)
+    return EnergyCurve(Instrument(device.sensor, device.enforced_limit_mw, device.calibration), _KNOTS)
 
 
 def _window_of(frame: WindowBody, share: Share, found: Measurement | None, subject: Subject | None) -> WindowBody:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from joulegate.calibrations import calibrations
 from joulegate.core import display
 from joulegate.core.errors import JoulegateError, UnavailableError
 from joulegate.core.sensors import Calibration
@@ -15,7 +16,6 @@ from joulegate.core.units import NS_PER_SECOND
 from joulegate.gpu import Device, GpuReader, open_reader
 from joulegate.gpu.selection import VISIBLE, parts_by, visible
 from joulegate.host import SYS, HostEnergy, declared_mw, open_host
-from joulegate.recording import calibrations
 
 LENGTHS_S: Final = (5, 60)
 """Lengths of runs for which an uncertainty is given."""
