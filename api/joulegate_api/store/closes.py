@@ -116,14 +116,7 @@ class Closes:
         carries = budget.carry_over is CarryOver.UNUSED and before.written < period.end
         if own.closed_at is not None:
             return Closed(budget.name, period, NOTHING, repeat=True)
-        if now < period.end + delay:
-            raise ConflictError(
-                f"the period of {budget.name} can be closed from {format_instant(period.end + delay)} on"
-            )
-        if carries and before.open_since is not None:
-            raise ConflictError(
-                f"close the period from {format_instant(before.open_since)} first: its rest is carried on"
-            )
+        _check(budget, period, before, now, delay, carries=carries)
         carried = NOTHING
         following = next((account for key, account in accounts.items() if key != own.key), None)
         if carries and following is not None:
@@ -152,6 +145,13 @@ class Closes:
         }
         transaction.log(EntryType.PERIOD_CLOSED, f"{budget.name}/{format_instant(period.start)}", now, body)
         return Closed(budget.name, period, carried, repeat=False)
+
+
+def _check(budget: Budget, period: Period, before: _Before, now: datetime, delay: timedelta, *, carries: bool) -> None:
+    if now < period.end + delay:
+        raise ConflictError(f"the period of {budget.name} can be closed from {format_instant(period.end + delay)} on")
+    if carries and before.open_since is not None:
+        raise ConflictError(f"close the period from {format_instant(before.open_since)} first: its rest is carried on")
 
 
 def _unused(account: Account) -> Amounts:

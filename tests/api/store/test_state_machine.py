@@ -8,62 +8,45 @@ sent is then sent again, to a store that was opened anew.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import count
-from typing import Any
-from unittest.mock import patch
 
 import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
-    invariant,
     precondition,
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import select
 
 from joulegate.core.budgets import CarryOver, Enforcement, Limits
 from joulegate.core.errors import ConflictError
 from joulegate.core.footprint import Reference
-from joulegate.core.metering import Boundary, Method
 from joulegate.core.periods import CalendarRule, CalendarUnit
-from joulegate.core.quotes import QuarterAmount, Quote
-from joulegate.core.units import Money, Unit
 from joulegate_api.store import (
     Amounts,
     BudgetException,
-    HoldRequest,
-    HoldState,
     Origin,
     ReasonCode,
     Store,
-    Window,
     WindowBatch,
 )
-from joulegate_api.store.balances import Accounts
-from joulegate_api.store.tables import balances
-from tests.api.store.examples import REFERENCE, Clock, budget, demand, device, intensity, price, record, request, site
+from tests.api.store.agreement import BEGIN, NAMES, Agreement, window_of
+from tests.api.store.examples import Clock, budget, demand, device, intensity, price, record, site
 from tests.api.store.plain_model import (
     BUDGETS,
     PUE_PPM,
     QUARTER,
     Part,
     Plain,
-    Quarters,
     Three,
-    end_of,
     quarter_of,
     start_of,
 )
 
-BEGIN = datetime(2026, 11, 24, 17, 20, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-NAMES = {"a": "a", "first-twin": "twin", "second-twin": "twin"}
 ROOTS = st.sampled_from(sorted(NAMES))
 ENERGY = st.integers(0, 4_000_000)
 CARBON = st.one_of(*[st.integers(0, 1_000_000)] * 7, st.none())  # mostly known
@@ -71,25 +54,20 @@ MONEY = st.one_of(*[st.integers(0, 1_000)] * 7, st.none())
 STEP = st.sampled_from([QUARTER, 5 * HOUR])
 AGO = st.sampled_from([timedelta(0), QUARTER, 3 * HOUR, 26 * HOUR])
 TENANTS = count()
-DEVICE_MJ = 10**8
 
 
-class CrashError(Exception):
-    """The process ended here."""
-
-
-class Ledger(RuleBasedStateMachine):
+class Ledger(Agreement):
     """Every rule is done to the store and to the model; they must answer alike."""
-
-    url = ""
 
     @initialize(
         energy=st.integers(2_000_000, 15_000_000),
         carbon=st.integers(500_000, 9_000_000),
         money=st.integers(500, 9_000),
         enforcement=st.sampled_from([Enforcement.DENY, Enforcement.WARN]),
+        factor=st.sampled_from([0, 400_000_000, 700_000_001]),
+        tariff=st.sampled_from([0, 300_000, 777_777]),
     )
-    def begin(self, energy: int, carbon: int, money: int, enforcement: Enforcement) -> None:
+    def begin(self, energy: int, carbon: int, money: int, enforcement: Enforcement, factor: int, tariff: int) -> None:
         self.clock = Clock(BEGIN)
         self.tenant = f"machine-{next(TENANTS)}"
         self.store = Store.open(self.url, self.tenant, self.clock)
@@ -115,7 +93,11 @@ class Ledger(RuleBasedStateMachine):
         self.numbers = count()
         self.minutes: dict[tuple[str, datetime], int] = {}
         self.seq = 0
-        self.sent: list[Callable[[], object]] = []
+        self.sent = []
+        if factor:
+            self.publish_intensity(factor)
+        if tariff:
+            self.publish_price(tariff)
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
@@ -136,6 +118,8 @@ class Ledger(RuleBasedStateMachine):
     def ask(
         self, root: str, boards: int, quarters: int, step: timedelta, energy: int, carbon: int | None, money: int | None
     ) -> None:
+        if self._waits(root):
+            return
         quoted = self._quarters(quarters, step, energy, carbon, money)
         before = self._rehearsed(root, boards, quoted)
         assert self.store.ledger.decide(self._request(root, boards, quoted), dry_run=True).allowed == before
@@ -161,6 +145,8 @@ class Ledger(RuleBasedStateMachine):
         money: int | None,
         origin: Origin,
     ) -> None:
+        if self._waits(root):
+            return
         quoted = self._quarters(quarters, step, energy, carbon, money)
         asked = self._request(root, 9, quoted, origin=origin, extension=f"x-{next(self.numbers)}")
         self._ready(root)
@@ -177,6 +163,8 @@ class Ledger(RuleBasedStateMachine):
     def adopt(
         self, root: str, boards: int, step: timedelta, energy: int, carbon: int | None, money: int | None
     ) -> None:
+        if self._waits(root):
+            return
         quoted = self._quarters(2, step, energy, carbon, money)
         assert self.store.ledger.decide(self._request(root, boards, quoted, origin=Origin.ADOPTED)).allowed
         self._hold(root, boards, quoted, "confirmed", allowed=True, forced=True)
@@ -213,7 +201,7 @@ class Ledger(RuleBasedStateMachine):
             return
         self.minutes[(root, quarter)] = minute + len(energies)
         windows = tuple(
-            _window(self.seq + number, root, quarter + timedelta(minutes=minute + number), energy)
+            window_of(self.seq + number, root, quarter + timedelta(minutes=minute + number), energy)
             for number, energy in enumerate(energies)
         )
         sent = WindowBatch("local", "node-1", "node-1/log", self.seq, windows)
@@ -328,150 +316,13 @@ class Ledger(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        self.store.close()
-        self.store = Store.open(self.url, self.tenant, self.clock)
+        self.reopen()
 
     @precondition(lambda self: self.sent)
     @rule(data=st.data())
     def repeat(self, data: st.DataObject) -> None:
         """Whatever was sent may come again; it changes nothing."""
         data.draw(st.sampled_from(self.sent))()
-
-    # agreement
-
-    @invariant()
-    def balances_agree(self) -> None:
-        if not hasattr(self, "store"):
-            return
-        self.model.let_run_out()
-        with self.store._database.read() as connection:
-            rows = list(connection.execute(select(balances).where(balances.c.tenant == self.tenant)))
-        for row in rows:
-            key = row.budget, row.period_start
-            assert row.period_end == end_of(key)
-            stems = ("posted", "pending", "carried")
-            kept = {stem: [getattr(row, f"{stem}_{unit.value}") for unit in Unit] for stem in stems}
-            pending = [self.model.pending(key, unit) for unit in range(3)]
-            posted, carried = self.model.posted[key], self.model.carried[key]
-            model = {"posted": posted, "pending": pending, "carried": carried}
-            assert kept == model, f"{key}: {kept} is kept, {model} expected"
-        there = {(row.budget, row.period_start) for row in rows}
-        assert {key for key, own in self.model.posted.items() if any(own)} <= there
-
-    @invariant()
-    def limits_agree(self) -> None:
-        """What people are shown of the periods that run, exceptions and debt included."""
-        if not hasattr(self, "store"):
-            return
-        for name in BUDGETS:
-            key = name, start_of(name, self.clock.now)
-            for number, unit in enumerate(Unit):
-                balance = self.store.budgets.balance(name).balances[unit]
-                assert balance.exceptions == self.model.exceptions(key, number)
-                assert balance.available == self.model.room(key, number)
-                assert balance.debt == max(0, -self.model.room(key, number))
-
-    @invariant()
-    def states_agree(self) -> None:
-        if not hasattr(self, "store"):
-            return
-        for root, parts in self.model.parts.items():
-            if parts:
-                states = [part.state for part in self.store.holds.get("local", root)]
-                assert [HoldState(part.state) for part in parts] == states
-
-    # how
-
-    def _quarters(self, number: int, step: timedelta, energy: int, carbon: int | None, money: int | None) -> Quarters:
-        first = quarter_of(self.clock.now)
-        return {first + each * step: (energy, carbon, money) for each in range(number)}
-
-    def _request(self, root: str, boards: int, quarters: Quarters, **other: Any) -> HoldRequest:
-        quote = Quote(
-            tuple(
-                QuarterAmount(quarter, mj or 0, ug, None if micros is None else Money(micros, "EUR"))
-                for quarter, (mj, ug, micros) in quarters.items()
-            ),
-            (REFERENCE,),
-            "prior",
-            0,
-            "an example",
-        )
-        return request(root, quote, name=NAMES[root], demand=demand(boards), **other)
-
-    def _ready(self, root: str) -> None:
-        self.model.let_run_out()
-        self.model.names[root] = NAMES[root]
-        self.model.replace_namesakes(root)
-
-    def _rehearsed(self, root: str, boards: int, quarters: Quarters) -> bool:
-        there = self.model
-        self.model = copy.deepcopy(there)
-        self._ready(root)
-        answers = any(part.answers(boards) for part in self.model.parts[root])
-        fits = answers or self.model.fits(self.model.asks(root, quarters, growth=True))
-        self.model = there
-        return fits
-
-    def _hold(
-        self, root: str, boards: int, quarters: Quarters, state: str, allowed: bool, *, forced: bool = False
-    ) -> None:
-        self._ready(root)
-        if any(part.answers(boards) for part in self.model.parts[root]):
-            assert allowed
-            return
-        asked = self.model.asks(root, quarters, growth=True)
-        fits = self.model.fits(asked)
-        assert allowed == (fits or forced)
-        if allowed:
-            self.model.parts[root].append(Part(boards, dict(quarters), state, held=asked))
-
-    def _move(self, root: str, do: Callable[[], object], after: str) -> None:
-        if self.model.parts[root]:
-            self.model.let_run_out()
-            do()
-            self.model.move(root, "unconfirmed", after)
-
-    def _price(self, do: Callable[[], int], since: datetime, until: datetime, *, only_unknown: bool) -> None:
-        self.model.let_run_out()
-        do()
-        before = copy.deepcopy(self.model.charges())
-        self.model.price_again(since, until, only_unknown=only_unknown)
-        self.model.post(before)
-        for root in list(self.model.parts):
-            self.model.close_if_priced(root)
-
-    def _send(self, do: Callable[[], object], *, crashes: bool) -> None:
-        """Send; where it crashes nothing was kept, the store is opened anew and the sender sends again."""
-        if crashes:
-            with patch.object(Accounts, "write", side_effect=CrashError), pytest.raises(CrashError):
-                do()
-            self.restart()
-        do()
-        self.sent.append(do)
-
-
-def _window(seq: int, root: str, start: datetime, energy_mj: int) -> Window:
-    minute = int((start - BEGIN) / timedelta(minutes=1)) + 10_000
-    return Window(
-        window_seq=seq,
-        device_uuid=f"GPU-of-{root}",
-        start=start,
-        end=start + timedelta(minutes=1),
-        energy_start_mj=minute * DEVICE_MJ,
-        energy_end_mj=(minute + 1) * DEVICE_MJ,
-        active_mj=energy_mj,
-        idle_mj=0,
-        allocated_gpu_ns=60 * 10**9,
-        pod_uid=root,
-        namespace="vision",
-        pod="p",
-        container="c",
-        method=Method.NVML_COUNTER,
-        boundary=Boundary.ACCELERATOR,
-        coverage=1.0,
-        uncertainty=None,
-    )
 
 
 def _run(url: str, examples: int, steps: int) -> None:
