@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Final
 
 from joulegate.core.audit import AuditReport
-from joulegate_api.reports import csv_tables, json_document, web_page
+from joulegate_api.reports import csv_tables, json_document, pdf, web_page, workbook
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,5 +33,5 @@ def _formats(**modules: ModuleType) -> Mapping[str, Format]:
     return {name: Format(name, module.MEDIA_TYPE, module) for name, module in modules.items()}
 
 
-FORMATS: Final = _formats(html=web_page, json=json_document, csv=csv_tables)
+FORMATS: Final = _formats(html=web_page, json=json_document, csv=csv_tables, xlsx=workbook, pdf=pdf)
 """Every format by the name that it is asked for with; a later one is one more module here."""

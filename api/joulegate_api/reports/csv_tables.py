@@ -56,7 +56,12 @@ COLUMNS: Final = (
 
 def render(report: AuditReport) -> bytes:
     """The bytes of the table; a run paid for in two currencies has two rows, the second with its money only."""
-    return csv_text(COLUMNS, (row for run in report.runs for row in _rows(run))).encode()
+    return csv_text(COLUMNS, rows_of(report)).encode()
+
+
+def rows_of(report: AuditReport) -> Iterator[list[object]]:
+    """The rows of the table; None is an empty cell."""
+    return (row for run in report.runs for row in _rows(run))
 
 
 def _rows(run: RunRow) -> Iterator[list[object]]:

@@ -15,20 +15,23 @@ _NEEDS_QUOTES: Final = re.compile(r'[",\r\n]|^\s|\s$')
 
 
 def cell(value: object) -> str:
-    """One cell: None is empty, and text that a spreadsheet would run as a formula begins with an apostrophe.
-
-    Source: OWASP, "CSV Injection". A number keeps its sign: it can only be a number.
-    """
+    """One cell: None is empty, and text that a spreadsheet would run as a formula begins with an apostrophe."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = str(value)
-    if text.startswith(_STARTS_A_FORMULA) and not _NUMBER.fullmatch(text):
-        text = "'" + text
+    text = defused(str(value))
     if _NEEDS_QUOTES.search(text):
         return '"' + text.replace('"', '""') + '"'
     return text
+
+
+def defused(text: str) -> str:
+    """Text that a spreadsheet does not run, wherever it is pasted or saved again.
+
+    Source: OWASP, "CSV Injection". A number keeps its sign: it can only be a number.
+    """
+    return "'" + text if text.startswith(_STARTS_A_FORMULA) and not _NUMBER.fullmatch(text) else text
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
