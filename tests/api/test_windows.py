@@ -114,7 +114,7 @@ def test_t6_a_meter_neither_retires_nor_takes_over_a_device_that_another_node_ha
     assert node.post("/v1/devices", stolen, by="node:node-2").status_code == 409
     retired = device(node="node-2", retired_at="2026-11-20T08:02:00Z")
     del retired["enrolled_at"]
-    assert node.post("/v1/devices", retired, by="node:node-2").status_code == 404
+    assert node.post("/v1/devices", retired, by="node:node-2").status_code == 409
     assert sent(node, window(1))["quarantined"] == []
 
 

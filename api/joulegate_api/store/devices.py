@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Connection, insert, select, update
 
 from joulegate.core.encoding import encode
-from joulegate.core.errors import ConflictError, InvalidInputError, NotFoundError
+from joulegate.core.errors import ConflictError, InvalidInputError
 from joulegate.core.log import EntryType
 from joulegate.core.periods import format_instant
 from joulegate_api.store.database import Database
@@ -76,12 +76,12 @@ class Devices:
     def retire(self, place: tuple[str, str], uuid: str, retired_at: datetime) -> bool:
         """The device is expected no longer on this cluster's node; True where that is new.
 
-        Raises :class:`NotFoundError` where that node does not have it.
+        Raises :class:`ConflictError` where that node does not have it: its meter goes on with what it has to send.
         """
         with self._writer.transaction() as transaction:
             newest = latest(transaction.connection, self._tenant, uuid)
             if newest is None or (newest.cluster, newest.node) != place:
-                raise NotFoundError(f"device {uuid} was never enrolled on this node, or is on another by now")
+                raise ConflictError(f"device {uuid} was never enrolled on this node, or is on another by now")
             if newest.retired_at is not None:
                 return False
             if retired_at < newest.enrolled_at:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from joulegate.core.budgets import Limits
-from joulegate.core.errors import ConflictError, InvalidInputError, NotFoundError
+from joulegate.core.errors import ConflictError, InvalidInputError
 from joulegate.core.log import EntryType
 from joulegate.core.metering import Boundary, Method
 from joulegate.core.units import Money, Unit
@@ -188,7 +188,7 @@ def test_a_device_is_enrolled_once_and_retired_once(store: Store) -> None:
     assert not store.devices.enroll(enrolled)
     with pytest.raises(ConflictError):
         store.devices.enroll(replace(enrolled, model="another"))
-    with pytest.raises(NotFoundError):
+    with pytest.raises(ConflictError):
         store.devices.retire(("local", "node-2"), "GPU-1", MORNING + QUARTER)
     assert store.devices.retire(("local", "node-1"), "GPU-1", MORNING + QUARTER)
     assert not store.devices.retire(("local", "node-1"), "GPU-1", MORNING + QUARTER)
