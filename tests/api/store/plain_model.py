@@ -268,7 +268,7 @@ class Plain:
 
     def post(self, before: dict[str, tuple[str | None, dict[Key, list[int]]]]) -> None:
         """Post how the charges changed since ``before``: late ones to the open period, draws where they belong."""
-        for owner, (root, own) in self.charges().items():
+        for owner, (root, own) in sorted(self.charges().items(), key=lambda item: item[0]):  # records, then windows
             was = before.get(owner, (root, {}))[1]
             for key in {*own, *was}:
                 change = [a - b for a, b in zip(own.get(key, [0] * 3), was.get(key, [0] * 3), strict=True)]
