@@ -157,7 +157,7 @@ def host(environment: Mapping[str, str], root: Path) -> Finding:
         "declared": "as far as the power that was declared; every figure says declared",
         "acpi_power_integral": "the firmware's means over a second or so; no interval is claimed",
     }.get(opened.method.value, "processors and their memory only, by the vendor's own model; no interval is claimed")
-    advice = _rights(root) if opened.method.value == "declared" else ()
+    advice = _rights(root)[:-1] if opened.method.value == "declared" else ()
     return Finding("host energy", available=True, detail=f"{opened.what}{reason}", uncertainty=doubt, improve=advice)
 
 
