@@ -22,6 +22,7 @@ from tests.api.running import principal, token_of
 from tests.postgres import PostgresServer
 
 READY_S = 60
+METER = "node:node-1"
 COMMAND = [sys.executable, "-c", "import sys; from joulegate.cli import main; sys.exit(main())"]
 
 
@@ -47,6 +48,7 @@ class Api:
 
     def start(self) -> None:
         rows = [principal(role.value, role) for role in (Role.ADMIN, Role.OPERATOR)]
+        rows.append(principal(METER, Role.METER))
         self.home.mkdir(exist_ok=True)
         (self.home / "tokens").write_text("".join(format_row(row) + "\n" for row in rows))
         environment = {**os.environ, "JOULEGATE_HOME": str(self.home), "JOULEGATE_DATABASE": self.database}
