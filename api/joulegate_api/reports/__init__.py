@@ -12,7 +12,19 @@ from types import ModuleType
 from typing import Final
 
 from joulegate.core.audit import AuditReport
-from joulegate_api.reports import csv_tables, json_document, pdf, web_page, workbook
+from joulegate_api.reports import (
+    ai_act,
+    csv_tables,
+    cyclonedx,
+    focus,
+    huggingface,
+    json_document,
+    pdf,
+    sci,
+    spdx,
+    web_page,
+    workbook,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +32,7 @@ class Format:
     """How a report is written: a module with ``MEDIA_TYPE`` and ``render(report) -> bytes``."""
 
     name: str
+    suffix: str
     media_type: str
     module: ModuleType
 
@@ -29,9 +42,21 @@ class Format:
         return written
 
 
-def _formats(**modules: ModuleType) -> Mapping[str, Format]:
-    return {name: Format(name, module.MEDIA_TYPE, module) for name, module in modules.items()}
+_MODULES: Final[Mapping[str, tuple[ModuleType, str]]] = {
+    "html": (web_page, "html"),
+    "json": (json_document, "json"),
+    "csv": (csv_tables, "csv"),
+    "xlsx": (workbook, "xlsx"),
+    "pdf": (pdf, "pdf"),
+    "sci": (sci, "sci.json"),
+    "huggingface": (huggingface, "huggingface.yaml"),
+    "ai-act": (ai_act, "ai-act.csv"),
+    "cyclonedx": (cyclonedx, "cdx.json"),
+    "spdx": (spdx, "spdx.json"),
+    "focus": (focus, "focus.csv"),
+}
 
-
-FORMATS: Final = _formats(html=web_page, json=json_document, csv=csv_tables, xlsx=workbook, pdf=pdf)
+FORMATS: Final[Mapping[str, Format]] = {
+    name: Format(name, suffix, module.MEDIA_TYPE, module) for name, (module, suffix) in _MODULES.items()
+}
 """Every format by the name that it is asked for with; a later one is one more module here."""

@@ -64,6 +64,7 @@ def post_report(raw: Raw, parts: Parts, caller: Caller) -> JSONResponse:
     body = {
         "id": id_of(report),
         "formats": [*FORMATS, *([bundle.NAME] if _may_audit(caller) and parts.keeper.keys() else [])],
+        "suffixes": {name: form.suffix for name, form in FORMATS.items()},
         "recomputed": report.recomputed,
         "records": len(report.runs),
         "as_of": report.as_of,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -13,6 +14,8 @@ from joulegate.core.errors import InvalidInputError
 from joulegate.core.periods import format_instant, parse_instant
 
 CHECK_FAILED = 3
+_UNNAMEABLE: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_LONGEST: Final = 100
 _COLUMNS: Final = (
     field("format", "format"),
     Column("records", lambda row: str(row["records"]), is_number=True),
@@ -33,10 +36,25 @@ def create(  # noqa: PLR0913 -- options of a command
     since: Annotated[str, typer.Option("--from", metavar="D", help="First day (2026-11-01) or instant.")],
     until: Annotated[str, typer.Option("--to", metavar="D", help="The day or instant before which it ends.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files; made where it is missing.")],
-    scope: Annotated[str | None, typer.Option(help="Only this namespace.")] = None,
+    scope: Annotated[
+        str | None,
+        typer.Option(
+            help="organisation, or team:, namespace:, pipeline:, model: or run: and a name; NAME: a namespace."
+        ),
+    ] = None,
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", help="json, csv, html, bundle; may be given several times. Default: all."),
+        typer.Option(
+            "--format",
+            help="html, json, csv, xlsx, pdf, sci, huggingface, ai-act, cyclonedx, spdx, focus, bundle; "
+            "may be given several times. Default: all.",
+        ),
+    ] = None,
+    compare: Annotated[
+        list[str] | None, typer.Option("--compare", metavar="VARIANT", help="A variant; the first is the baseline.")
+    ] = None,
+    margin: Annotated[
+        str | None, typer.Option(help="By how much a variant may be worse than the baseline, such as 0.01.")
     ] = None,
     against: Annotated[
         str | None, typer.Option(metavar="PACK", help="The same energy by this factor pack beside; posts nothing.")
@@ -55,7 +73,9 @@ def create(  # noqa: PLR0913 -- options of a command
 
     form = chosen(output, as_json)
     body: dict[str, Any] = {"since": _instant(since, "--from"), "until": _instant(until, "--to")}
-    asked = {"namespace": scope, "against": against, "life_years": life_years}
+    whole = scope == "organisation" or (scope is not None and ":" in scope)
+    asked: dict[str, Any] = {"scope" if whole else "namespace": scope, "against": against, "life_years": life_years}
+    asked |= {"compare": compare, "margin": margin}
     body |= {name: value for name, value in asked.items() if value}
     client = Client.from_home()
     made = client.post("/v1/reports", body, repeatable=True)
@@ -67,7 +87,7 @@ def create(  # noqa: PLR0913 -- options of a command
     stem = _stem(body)
     files = []
     for name in wanted:
-        path = out / f"{stem}.{'bundle.zip' if name == 'bundle' else name}"
+        path = out / f"{stem}.{made['suffixes'].get(name, 'bundle.zip')}"
         path.write_bytes(client.read(f"/v1/reports/{made['id']}.{name}"))
         files.append({"format": name, "file": str(path), "recomputed": made["recomputed"], "records": made["records"]})
     show_rows(files, _COLUMNS, form, empty="")
@@ -76,9 +96,10 @@ def create(  # noqa: PLR0913 -- options of a command
 
 
 def _stem(body: dict[str, Any]) -> str:
-    """A name for people: the days, and the scope."""
+    """A name for people: the days, and the scope in letters that a file name may hold."""
     days = (body[end].removesuffix("T00:00:00Z").replace(":", "") for end in ("since", "until"))
-    return "-".join(("report", "-to-".join(days), *([body["namespace"]] if "namespace" in body else [])))
+    scope = _UNNAMEABLE.sub("-", body.get("namespace") or body.get("scope", ""))[:_LONGEST]
+    return "-".join(("report", "-to-".join(days), *([scope] if scope else [])))
 
 
 def _instant(text: str, option: str) -> str:
