@@ -139,7 +139,7 @@ def test_under_kills_of_apis_and_connections_nothing_is_overspent_lost_or_held_t
             "namespace": "vision",
             "roots": [],
             "threads": 6,
-            "until_s": 12.0,
+            "until_s": 20.0,
             "ends": number % 2 == 0,
         }
         for number in range(PROCESSES)
