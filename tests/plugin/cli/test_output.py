@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from joulegate_api.reports import FORMATS
 from tests.api.running import Service, priced, record
 from tests.plugin.cli.conftest import Command
 
@@ -37,10 +38,18 @@ def test_a_report_is_written_in_every_format_that_is_asked_for(
     api.post("/v1/records", record("r1"))
     words = ("report", "create", "--from", "2026-11-01", "--to", "2026-12-01", "--out", str(tmp_path / "out"))
     rows = joulegate(*words, "--json").json
-    assert {row["format"] for row in rows} == {"json", "csv", "html"}
+    assert {row["format"] for row in rows} == set(FORMATS)
+    assert {Path(row["file"]).name.removeprefix("report-2026-11-01-to-2026-12-01.") for row in rows} >= {
+        "pdf",
+        "cdx.json",
+        "huggingface.yaml",
+    }
     assert all(row["recomputed"] and row["records"] == 1 for row in rows)
     document = json.loads((tmp_path / "out" / "report-2026-11-01-to-2026-12-01.json").read_text())
     assert document["totals"][0]["energy_mj"] == "60000000"
     only = joulegate(*words, "--format", "csv", "--scope", "vision", "--json").json
     assert [Path(row["file"]).name for row in only] == ["report-2026-11-01-to-2026-12-01-vision.csv"]
+    of_model = joulegate(*words, "--format", "spdx", "--scope", "model:other", "--json").json
+    assert of_model[0]["records"] == 0
+    assert Path(of_model[0]["file"]).name == "report-2026-11-01-to-2026-12-01-model-other.spdx.json"
     assert joulegate(*words, "--format", "pdf-of-tomorrow").code == 2

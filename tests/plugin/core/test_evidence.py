@@ -19,7 +19,12 @@ DAY = Period(NOON - 12 * HOUR, NOON + 12 * HOUR)
 
 
 def reading(begin: float, end: float, counter: tuple[int, int], active: int, idle: int = 0, **more: Any) -> Reading:
-    told = {"held": True, "tier": Tier.MEASURED, "device_uuid": "GPU-1", "accepted_at": NOON + 11 * HOUR} | more
+    told: dict[str, Any] = {
+        "held": True,
+        "tier": Tier.MEASURED,
+        "device_uuid": "GPU-1",
+        "accepted_at": NOON + 11 * HOUR,
+    } | more
     return Reading(
         start=NOON + begin * HOUR,
         end=NOON + end * HOUR,
