@@ -24,6 +24,26 @@ _COLUMNS: Final = (
 )
 
 
+ScopeOption = Annotated[
+    str | None,
+    typer.Option(help="organisation, or team:, namespace:, pipeline:, model: or run: and a name; NAME: a namespace."),
+]
+FormatsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        help="html, json, csv, xlsx, pdf, sci, huggingface, ai-act, cyclonedx, spdx, focus, bundle; "
+        "may be given several times. Default: all.",
+    ),
+]
+CompareOption = Annotated[
+    list[str] | None, typer.Option("--compare", metavar="VARIANT", help="A variant; the first is the baseline.")
+]
+MarginOption = Annotated[
+    str | None, typer.Option(help="By how much a variant may be worse than the baseline, such as 0.01.")
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(help="What a period cost, as files that recompute.", no_args_is_help=True)
@@ -36,26 +56,10 @@ def create(  # noqa: PLR0913 -- options of a command
     since: Annotated[str, typer.Option("--from", metavar="D", help="First day (2026-11-01) or instant.")],
     until: Annotated[str, typer.Option("--to", metavar="D", help="The day or instant before which it ends.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files; made where it is missing.")],
-    scope: Annotated[
-        str | None,
-        typer.Option(
-            help="organisation, or team:, namespace:, pipeline:, model: or run: and a name; NAME: a namespace."
-        ),
-    ] = None,
-    formats: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            help="html, json, csv, xlsx, pdf, sci, huggingface, ai-act, cyclonedx, spdx, focus, bundle; "
-            "may be given several times. Default: all.",
-        ),
-    ] = None,
-    compare: Annotated[
-        list[str] | None, typer.Option("--compare", metavar="VARIANT", help="A variant; the first is the baseline.")
-    ] = None,
-    margin: Annotated[
-        str | None, typer.Option(help="By how much a variant may be worse than the baseline, such as 0.01.")
-    ] = None,
+    scope: ScopeOption = None,
+    formats: FormatsOption = None,
+    compare: CompareOption = None,
+    margin: MarginOption = None,
     against: Annotated[
         str | None, typer.Option(metavar="PACK", help="The same energy by this factor pack beside; posts nothing.")
     ] = None,
