@@ -19,7 +19,7 @@ __all__ = ["sqlite_service", "sqlite_template", "sqlite_url"]
 
 DOCS = Path(__file__).parents[2] / "docs" / "audit.md"
 STEPS = re.findall(r"```sh\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-MEMBERS, SIGNATURE, TREE, FIGURES = range(4)
+MEMBERS, SIGNATURE, TREE, FIGURES, WALK = range(5)
 
 
 @pytest.fixture
@@ -49,12 +49,14 @@ def run(step: int, folder: Path, key: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_step_passes_on_a_good_bundle(unpacked: tuple[Path, str]) -> None:
-    assert len(STEPS) == 4
-    done = [run(step, *unpacked) for step in range(4)]
-    assert [each.returncode for each in done] == [0, 0, 0, 0], [each.stderr for each in done]
+    assert len(STEPS) == 5
+    done = [run(step, *unpacked) for step in range(5)]
+    assert [each.returncode for each in done] == [0, 0, 0, 0, 0], [each.stderr for each in done]
     assert "FAILED" not in done[MEMBERS].stdout
     assert "Verified Successfully" in done[SIGNATURE].stdout
     assert "60000000 mJ 8000000 ug" in done[FIGURES].stdout  # 1/60 kWh at PUE 1.2 and 400 g/kWh
+    assert "printed 60000000 mJ: entry" in done[WALK].stdout
+    assert "GPU-1 2026-11-20T08:00:00Z 2026-11-20T08:05:00Z nvml_counter accelerator 60000000 mJ" in done[WALK].stdout
 
 
 def test_a_changed_figure_fails_at_each_step_that_covers_it(unpacked: tuple[Path, str]) -> None:
