@@ -29,7 +29,8 @@ def test_an_exception_is_asked_for_listed_and_approved(
     assert joulegate("exception", "list", "--state", "requested").err == "there is no such exception\n"
     told = joulegate("budget", "show", "vision").out
     assert "15 kWh = base 10 kWh + exceptions 5 kWh" in told
-    assert "vision.more for namespace vision: 5 kWh, nothing of it used" in told
+    assert "vision.more, for namespace vision, until" in told
+    assert "gives 5 kWh; used: nothing" in told
 
 
 def test_an_exception_is_asked_for_as_an_object(joulegate: Command, api: Service, tmp_path: Path) -> None:
