@@ -3,6 +3,7 @@
 It acts with a node's own certificate, so RBAC, the node authoriser and NodeRestriction hold for it.
 A pod runs until it has run as long as the annotation `tests.joulegate.io/runs-for` says (seconds, a
 decimal; absent: until it is deleted), then it has succeeded; with `tests.joulegate.io/fails` it has failed.
+With boards it hands them out as a kubelet does, and pods begin and end between two bursts of the boards.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, Final
 import httpx2
 
 from tests.cluster.api import Api, Object, RefusedError
+from tests.cluster.boards import Boards
 from tests.cluster.controlplane import ControlPlane
 
 RUNS_FOR: Final = "tests.joulegate.io/runs-for"
@@ -35,17 +37,25 @@ class FakeNode:
     name: str
     capacity: Mapping[str, str]
     labels: Mapping[str, str]
+    boards: Boards | None = None
     started: dict[str, float] = field(default_factory=dict)
     failure: BaseException | None = None
     _ended: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
     @classmethod
-    def join(cls, plane: ControlPlane, name: str, gpus: int, labels: Mapping[str, str] | None = None) -> FakeNode:
+    def join(
+        cls,
+        plane: ControlPlane,
+        name: str,
+        gpus: int,
+        labels: Mapping[str, str] | None = None,
+        boards: Boards | None = None,
+    ) -> FakeNode:
         """A node of `plane` with `gpus` GPUs, under a certificate of its own."""
         api = Api.open(plane.kubeconfig_of(f"system:node:{name}", "system:nodes"))
         capacity = {"cpu": "64", "memory": "256Gi", "pods": "500", "nvidia.com/gpu": str(gpus)}
-        return cls(api, name, capacity, dict(labels or {}))
+        return cls(api, name, capacity, dict(labels or {}), boards)
 
     def start(self) -> None:
         """Register, be Ready, and begin to run pods."""
@@ -102,19 +112,29 @@ class FakeNode:
         """Take one pod as far as it should be by now."""
         metadata, phase = pod["metadata"], pod["status"].get("phase")
         uid, annotations = metadata["uid"], metadata.get("annotations", {})
+        if self.boards is not None and not self.boards.are_quiet():
+            return
         if metadata.get("deletionTimestamp"):
             self._forget(pod)
         elif phase == "Pending":
             self.started[uid] = time.monotonic()
+            if self.boards is not None:
+                self.boards.hand(pod)
             self._tell(pod, running_status(pod))
         elif phase == "Running" and RUNS_FOR in annotations:
             begun = self.started.setdefault(uid, time.monotonic())
             if time.monotonic() - begun >= float(annotations[RUNS_FOR]):
                 self._tell(pod, ended_status(pod, failed=FAILS in annotations))
+                self._take_back(uid)
+
+    def _take_back(self, uid: str) -> None:
+        if self.boards is not None:
+            self.boards.take_back(uid)
 
     def _forget(self, pod: Object) -> None:
         """End a pod that is being deleted; its grace period is nothing here."""
         self.started.pop(pod["metadata"]["uid"], None)
+        self._take_back(pod["metadata"]["uid"])
         try:
             self.api.request("DELETE", self.api.path_of(pod), gracePeriodSeconds="0")
         except RefusedError as refused:
@@ -129,10 +149,15 @@ class FakeNode:
 
 @contextmanager
 def joined(
-    plane: ControlPlane, api: Api, name: str, gpus: int, labels: Mapping[str, str] | None = None
+    plane: ControlPlane,
+    api: Api,
+    name: str,
+    gpus: int,
+    labels: Mapping[str, str] | None = None,
+    boards: Boards | None = None,
 ) -> Iterator[FakeNode]:
     """A node for as long as it is needed; then it is gone, and no pod of another test waits on it."""
-    node = FakeNode.join(plane, name, gpus, labels)
+    node = FakeNode.join(plane, name, gpus, labels, boards)
     node.start()
     try:
         yield node

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.cluster.api import Api, Object
@@ -19,12 +17,10 @@ RUNNING = {"Deployment", "DaemonSet", "Job"}
 
 
 @pytest.fixture(scope="module")
-def space(api: Api) -> Iterator[str]:
-    """The namespace that the chart is installed in."""
-    source: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}}
-    api.create(source)
-    yield SPACE
-    api.delete(source)
+def space(api: Api) -> str:
+    """The namespace that the chart is installed in; other tests use it too."""
+    api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
+    return SPACE
 
 
 def pod_of(source: Object) -> Object:
