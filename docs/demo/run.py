@@ -232,7 +232,7 @@ def reported(demo: Demo) -> Path:
     folder = demo.folder / "report"
     first, last = demo.begun.date(), (datetime.now(UTC) + timedelta(days=1)).date()
     demo.joulegate("report", "create", "--from", str(first), "--to", str(last), "--out", shown(folder))
-    (document,), (table,) = folder.glob("*.json"), folder.glob("*.csv")
+    document, table, page = (folder / f"report-{first}-to-{last}.{ending}" for ending in ("json", "csv", "html"))
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     totals = json.loads(document.read_text(encoding="utf-8"))["totals"]
@@ -249,7 +249,7 @@ def reported(demo: Demo) -> Path:
     if len(set(sums.values())) != 1:
         raise Failed("the report does not add up")
     print("    equal, to the last unit")
-    return next(folder.glob("*.html"))
+    return page
 
 
 def records(client: Client) -> Iterator[dict[str, Any]]:

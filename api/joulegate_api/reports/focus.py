@@ -22,7 +22,7 @@ COLUMNS: Final = (
     "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargePeriodEnd", "ChargePeriodStart", "ContractedCost",
     "EffectiveCost", "InvoiceIssuerName", "ListCost", "PricingQuantity", "PricingUnit", "ProviderName", "PublisherName",
     "ResourceId", "ServiceCategory", "ServiceName", "SubAccountId", "x_Boundary", "x_EnergyKwh", "x_CarbonLocationG",
-    "x_CarbonMarketG", "x_Coverage", "x_Outcome", "x_RecordId",
+    "x_CarbonMarketG", "x_Coverage", "x_Method", "x_Outcome", "x_RecordId",
 )  # fmt: skip
 
 
@@ -62,6 +62,7 @@ def _row(report: AuditReport, run: RunRow, total: Total | None, cost: Money | No
         "ServiceName": "GPU time and energy",
         "SubAccountId": run.namespace,
         "x_Coverage": f"{run.coverage_ppm / 1_000_000:.6f}",
+        "x_Method": " ".join(dict.fromkeys([*(method.value for method in run.methods), run.source])),
         "x_Outcome": run.outcome,
         "x_RecordId": run.record_id,
     }

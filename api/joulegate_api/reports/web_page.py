@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
 from joulegate.core import display
 from joulegate.core.audit import AuditReport
 from joulegate.core.charts import Bar, bars
 from joulegate.core.metering import Boundary
 from joulegate.core.tallies import RunRow, Tier, Total
+from joulegate_api.reports.sections import Column, Kind, Section, Value, sections
 from joulegate_api.web import render as page
 from joulegate_api.web import style_hash, stylesheet, svg
 
 MEDIA_TYPE: Final = "text/html; charset=utf-8"
 _MOST_BARS: Final = 12
+_DRAWN: Final = {"totals", "shares", "runs", "devices", "rates", "unpriced", "decisions", "checks"}
+"""Sections that the page draws in a form of its own; the others are tables like those of the PDF."""
+
+_NUMBERS: Final = (Kind.COUNT, Kind.ENERGY, Kind.CARBON, Kind.TIME)
 
 
 def render(report: AuditReport) -> bytes:
@@ -31,8 +38,41 @@ def render(report: AuditReport) -> bytes:
         shares=_shares(report),
         picture=svg(_picture(report)) if report.runs else None,
         at_accelerators=_at_accelerators,
+        more=[_table(section) for section in sections(report) if section.name not in _DRAWN],
         name_of=name_of,
     ).encode()
+
+
+def _table(section: Section) -> dict[str, Any]:
+    """A table with each value for people, and exactly beneath where that says more."""
+    return {
+        "name": section.name,
+        "title": section.title,
+        "lead": section.lead,
+        "empty": section.empty,
+        "columns": [(column.name, column.kind in _NUMBERS) for column in section.columns],
+        "rows": [
+            [_cell(column, value) for column, value in zip(section.columns, row, strict=True)] for row in section.rows
+        ],
+    }
+
+
+def _cell(column: Column, value: Value) -> tuple[str, str | None, bool]:
+    """What stands in a cell, the exact value beneath, and whether it is a number."""
+    if value is None:
+        return column.missing or "-", None, False
+    if isinstance(value, int):
+        draw = _DRAW.get(column.kind)
+        exact = f"{value} {column.kind.value}" if column.kind in (Kind.ENERGY, Kind.CARBON) else None
+        return draw(value) if draw else str(value), exact, True
+    return display.moment(value) if isinstance(value, datetime) else value, None, False
+
+
+_DRAW: Final[Mapping[Kind, Callable[[int], str]]] = {
+    Kind.ENERGY: display.energy,
+    Kind.CARBON: display.carbon,
+    Kind.TIME: display.duration,
+}
 
 
 def name_of(run: RunRow) -> str:

@@ -122,3 +122,12 @@ def test_the_pdf_loads_no_font_of_this_machine() -> None:
     }
     assert names
     assert all(name.startswith(("LibertinusSerif", "DejaVuSansMono")) for name in names)
+
+
+def test_the_page_has_every_table_of_the_report() -> None:
+    page = FORMATS["html"].render(WHOLE).decode()
+    parts = {"totals", "shares", "unpriced"}  # of the page's own sections
+    for section in sections.sections(WHOLE):
+        assert section.name in parts or f'<section id="{section.name}"' in page, section.title
+    assert reported.TREE.root in page
+    assert STATEMENT.split(".")[0] in page
