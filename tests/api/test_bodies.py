@@ -154,7 +154,7 @@ def mutated(body: Any, place: tuple[Any, ...], value: object, how: str) -> Any:
 
 @pytest.mark.parametrize("route", ROUTES, ids=[f"{method} {path}" for method, path in ROUTES])
 def test_no_change_of_a_good_body_is_an_error_of_ours(route: tuple[str, str], sqlite_service: Service) -> None:
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(mutations(BODIES[route]))
     def hold(body: Any) -> None:
         before = sqlite_service.fingerprint()

@@ -186,6 +186,7 @@ def served_number(port: Port) -> int:
         return int(str(certificate["serialNumber"]), 16)
 
 
+@pytest.mark.slow
 def test_a_new_certificate_is_served_without_a_restart_and_connections_go_on(port: Port) -> None:
     before = served_number(port)
     with port.client() as kept:

@@ -164,6 +164,7 @@ def test_lanes_select_by_need_then_by_marker_then_the_rest() -> None:
     ],
     ids=["passes", "fails", "skips", "collects none", "cannot load", "cannot prepare", "takes too long", "no need"],
 )
+@pytest.mark.slow
 def test_the_runner_tells_what_a_lane_did(
     tmp_path: Path, lane_table: str, tests: str, status: int, said: str, closing: str
 ) -> None:

@@ -217,7 +217,7 @@ def test_what_was_kept_apart_is_an_entry_of_the_log_once(store: Store) -> None:
     ]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(energies=st.lists(st.integers(0, 10**7), min_size=2, max_size=16), data=st.data())
 def test_law_1_neither_batching_nor_order_nor_repeats_of_windows_change_a_bill(
     tenants: Callable[[], Store], energies: list[int], data: st.DataObject
