@@ -106,16 +106,26 @@ class Admitting:
 
 @contextmanager
 def admitting(
-    plane: ControlPlane, api: Api, tools: Clients, home: Path, database: str | None = None
+    plane: ControlPlane,
+    api: Api,
+    tools: Clients,
+    home: Path,
+    database: str | None = None,
+    ports: tuple[int, int] | None = None,
 ) -> Iterator[Admitting]:
-    """The process, its account with the chart's role and no more, and the chart's webhooks in force."""
+    """The process, its account with the chart's role and no more, and the chart's webhooks in force.
+
+    `ports` are where it listens and where the webhooks call, when something stands between.
+    """
     authority = Authority.load(plane.certificates)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    if ports is None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            ports = (int(probe.getsockname()[1]),) * 2
+    port, front = ports
     made = Admitting(plane, home, port, plane.serving_pair("admission"), authority.client(ACCOUNT, ACCOUNT), database)
     settings = [
         "admission.install=true",
-        f"admission.url=https://127.0.0.1:{port}",
+        f"admission.url=https://127.0.0.1:{front}",
         f"admission.caBundle={b64encode(authority.certificate.read_bytes()).decode()}",
         "operator.username=admin",
     ]

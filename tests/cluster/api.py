@@ -36,13 +36,16 @@ class Api:
     kinds: dict[tuple[str, str], tuple[str, bool]] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, kubeconfig: Path) -> Api:
-        """A client with the settings of a file that :class:`ControlPlane` wrote."""
+    def open(cls, kubeconfig: Path, connections: int = 100) -> Api:
+        """A client with the settings of a file that :class:`ControlPlane` wrote; that many requests go at once."""
         settings = json.loads(kubeconfig.read_text(encoding="utf-8"))
         cluster, user = settings["clusters"][0]["cluster"], settings["users"][0]["user"]
         context = ssl.create_default_context(cafile=cluster["certificate-authority"])
         context.load_cert_chain(user["client-certificate"], user["client-key"])
-        return cls(httpx2.Client(base_url=cluster["server"], verify=context, timeout=30, trust_env=False))
+        limits = httpx2.Limits(max_connections=connections)
+        return cls(
+            httpx2.Client(base_url=cluster["server"], verify=context, timeout=30, limits=limits, trust_env=False)
+        )
 
     def close(self) -> None:
         """Give the connections back."""

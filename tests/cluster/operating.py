@@ -28,13 +28,15 @@ class Operating:
     """The API of `gate`, and operators that can be started and killed."""
 
     gate: Admitting
+    address: str | None = None
+    """Where the operators call; by default the API of `gate` itself."""
     operators: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self, name: str = "operator") -> None:
         environment = {
             **self.gate.environment,
             "JOULEGATE_KUBECONFIG": str(self.gate.plane.kubeconfig_of(OPERATOR)),
-            "JOULEGATE_ADDRESS": self.gate.client.address,
+            "JOULEGATE_ADDRESS": self.address or self.gate.client.address,
             "JOULEGATE_TOKEN_FILE": str(self.token),
             "JOULEGATE_OPERATOR_RESYNC_S": "1",
             "JOULEGATE_OPERATOR_RELIST_S": "3",
@@ -73,22 +75,28 @@ def operating(
     plane: ControlPlane, api: Api, tools: Clients, home: Path, database: str | None = None
 ) -> Iterator[Operating]:
     """Both, and the policy that lets the operator alone close namespaces."""
-    with admitting(plane, api, tools, home, database) as gate:
-        made = Operating(gate)
-        named = {OPERATOR, "joulegate-namespaces"}
-        for source in rendered(tools, "--set", "admission.install=true", "--set", f"operator.username={OPERATOR}"):
-            if source["metadata"]["name"] in named:
-                api.apply(source)
-        api.apply(bound(OPERATOR, OPERATOR))
-        try:
-            made.start()
-            yield made
-        finally:
-            for name in list(made.operators):
-                made.kill(name)
-            for kind in ("BudgetException", "Budget"):
-                for each in api.all(API_VERSION, kind):
-                    api.delete(each)
+    with admitting(plane, api, tools, home, database) as gate, operates(api, tools, gate) as made:
+        yield made
+
+
+@contextmanager
+def operates(api: Api, tools: Clients, gate: Admitting, address: str | None = None) -> Iterator[Operating]:
+    """An operator beside an API, and the policy that lets it alone close namespaces."""
+    made = Operating(gate, address)
+    named = {OPERATOR, "joulegate-namespaces"}
+    for source in rendered(tools, "--set", "admission.install=true", "--set", f"operator.username={OPERATOR}"):
+        if source["metadata"]["name"] in named:
+            api.apply(source)
+    api.apply(bound(OPERATOR, OPERATOR))
+    try:
+        made.start()
+        yield made
+    finally:
+        for name in list(made.operators):
+            made.kill(name)
+        for kind in ("BudgetException", "Budget"):
+            for each in api.all(API_VERSION, kind):
+                api.delete(each)
 
 
 def events(api: Api, source: Object) -> dict[str, str]:
