@@ -230,8 +230,6 @@ def test_nothing_is_let_in_or_disturbed_and_the_books_are_closed_without(
     pending = {name: world.made.gate.pending(name) // BOARD_HOUR_MJ for name in there}
     wanted = {closed: 2, open_: 2} if decides else {closed: 1, open_: 5}
     assert pending == wanted, "what started meanwhile counts, replacements do not"
-        "what started meanwhile counts, replacements do not"
-    )
     forced = recorded(world, open_)
     assert recorded(world, closed) == set()
     if gone == (HANGING,):
