@@ -11,15 +11,18 @@ from typing import Any
 import pytest
 
 from tests.cluster import test_admission
-from tests.cluster.admitting import Admitting
+from tests.cluster.admitting import REGISTRATION, Admitting
 from tests.cluster.api import Api, Object, RefusedError, eventually
+from tests.cluster.operating import events
 from tests.cluster.test_admission import BOARD_HOUR_MJ, HOUR, deployment, job, pod_spec, work
+from tests.cluster.test_chart import bound
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("crds")]
 
 gate, alice, closed = test_admission.gate, test_admission.alice, test_admission.closed
 
 ACCOUNT = "system:serviceaccount:kube-system:"
+JSON, MERGE, STRATEGIC = (f"application/{kind}" for kind in ("json", "merge-patch+json", "strategic-merge-patch+json"))
 NOBODY = "00000000-0000-4000-8000-000000000000"
 Making = Callable[[str], Object]
 
@@ -71,6 +74,8 @@ CREATED: dict[str, Making] = {
         {"name": "main", "image": "x"},
         spec={"resourceClaims": [{"name": "gpu", "resourceClaimName": "gone"}]},
     ),
+    "a pod that waits at a gate of somebody else": pod(spec={"schedulingGates": [{"name": "example.org/later"}]}),
+    "a pod of a priority that evicts others": pod(spec={"priorityClassName": "system-cluster-critical"}),
     "a pod put on a node by name": pod(spec={"nodeName": "gpu-0"}),
     "a generated name": lambda namespace: {
         **job(namespace, 8),
@@ -144,8 +149,85 @@ def test_what_a_controller_makes_for_an_owner_that_was_never_admitted_is_refused
     assert gate.pending(closed) == 0
 
 
+def claims(namespace: str) -> list[Object]:
+    """Eight boards as devices: a claim, and a template of claims."""
+    request = {"name": "boards", "exactly": {"deviceClassName": "gpu.nvidia.com", "count": 8}}
+    spec = {"devices": {"requests": [request]}}
+    wrapped = {"ResourceClaim": spec, "ResourceClaimTemplate": {"spec": spec}}
+    metadata = {"name": "boards", "namespace": namespace}
+    return [
+        {"apiVersion": "resource.k8s.io/v1", "kind": kind, "metadata": metadata, "spec": each}
+        for kind, each in wrapped.items()
+    ]
+
+
+@pytest.mark.parametrize("by", ["resourceClaimName", "resourceClaimTemplateName"])
+def test_devices_of_a_claim_are_counted_and_refused(
+    api: Api, alice: Api, gate: Admitting, closed: str, by: str
+) -> None:
+    for each in claims(closed):
+        api.create(each)
+    making = pod({"name": "main", "image": "x"}, spec={"resourceClaims": [{"name": "boards", by: "boards"}]})
+    with pytest.raises(RefusedError, match=r"exceeded quota: budget .*EstimateExceedsAvailable"):
+        create(alice, making(closed))
+    assert gate.pending(closed) == 0
+
+
+def test_a_pod_that_says_an_admitted_job_owns_it_is_refused(alice: Api, gate: Admitting, closed: str) -> None:
+    held = alice.create(job(closed, 1))
+    owner = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "name": "work",
+        "uid": held["metadata"]["uid"],
+        "controller": True,
+    }
+    with pytest.raises(RefusedError, match="exceeded quota"):
+        create(alice, pod(ownerReferences=[owner])(closed))
+    assert gate.pending(closed) == BOARD_HOUR_MJ
+
+
+def test_a_kind_that_nobody_asks_about_runs_as_many_pods_as_the_budget_carries(
+    api: Api, alice: Api, gate: Admitting, closed: str
+) -> None:
+    """A ReplicationController is not governed, so each of its pods is a root of its own."""
+    template = {
+        "metadata": {"labels": {"app": "old"}, "annotations": HOUR},
+        "spec": pod_spec() | {"restartPolicy": "Always"},
+    }
+    made = alice.create(
+        {
+            "apiVersion": "v1",
+            "kind": "ReplicationController",
+            "metadata": {"name": "old", "namespace": closed},
+            "spec": {"replicas": 8, "selector": {"app": "old"}, "template": template},
+        }
+    )
+    eventually(lambda: "FailedCreate" in events(api, made), saying="the controller is refused its third pod")
+    assert "exceeded quota" in events(api, made)["FailedCreate"]
+    assert len(api.all("v1", "Pod", closed)) == 2
+    assert gate.pending(closed) == 2 * BOARD_HOUR_MJ
+    api.delete(made)
+
+
 CHANGED: dict[str, tuple[Making, Object, str]] = {
     "a Job let go": (lambda space: job(space, 8, suspend=True), {"spec": {"suspend": False}}, ""),
+    "a pod let go from our gate": (
+        pod(spec={"schedulingGates": [{"name": "joulegate.io/budget"}]}),
+        {"spec": {"schedulingGates": []}},
+        "",
+    ),
+    "a Job whose mark of the gate is taken away": (
+        lambda space: {
+            **job(space, 8, suspend=True),
+            "metadata": {
+                **job(space, 8)["metadata"],
+                "annotations": {**HOUR, "joulegate.io/gate": "queued"},
+            },
+        },
+        {"metadata": {"annotations": {"joulegate.io/gate": None}}, "spec": {"suspend": False}},
+        "",
+    ),
     "a Job of more pods": (lambda space: job(space, 1, parallelism=1, completions=8), {"spec": {"parallelism": 8}}, ""),
     "a Deployment of more pods": (lambda space: deployment(space, 1), {"spec": {"replicas": 8}}, ""),
     "a Deployment scaled": (lambda space: deployment(space, 1), {"spec": {"replicas": 8}}, "scale"),
@@ -170,3 +252,59 @@ def test_what_grows_is_refused(alice: Api, gate: Admitting, closed: str, way: st
         alice.patch(made, change, subresource)
     assert refused.value.status == 429
     assert gate.pending(closed) == held
+
+
+SMALL = "/api/v1/namespaces/{space}/pods/small"
+IMPOSSIBLE: dict[str, tuple[str, Object]] = {
+    "boards for a debugging container": (
+        f"{SMALL}/ephemeralcontainers",
+        {"spec": {"ephemeralContainers": [boards(8, name="debug")]}},
+    ),
+    "a running pod resized": (f"{SMALL}/resize", {"spec": {"containers": [boards(8)]}}),
+    "a running pod edited": (SMALL, {"spec": {"containers": [boards(8)]}}),
+    "a version that is no longer served": ("/apis/extensions/v1beta1/namespaces/{space}/deployments/old", {}),
+}
+
+
+@pytest.mark.parametrize("way", IMPOSSIBLE)
+def test_what_cannot_be_written_by_anybody(api: Api, gate: Admitting, closed: str, way: str) -> None:
+    source = pod(boards(1))(closed)
+    source["metadata"]["name"] = "small"
+    create(api, source)
+    path, body = IMPOSSIBLE[way]
+    with pytest.raises(RefusedError) as refused:
+        api.request("PATCH", path.format(space=closed), body, content_type=STRATEGIC)
+    assert refused.value.status == (404 if "version" in way else 422), refused.value
+    assert gate.pending(closed) == BOARD_HOUR_MJ
+
+
+FORBIDDEN: dict[str, tuple[str, str, Object | None]] = {
+    "a namespace that is left out": ("POST", "/api/v1/namespaces/kube-system/pods", pod()("kube-system")),
+    "the namespace put under another's budget": (
+        "PATCH",
+        "/api/v1/namespaces/{space}",
+        {"metadata": {"labels": {"team": "another"}}},
+    ),
+    "a budget of one's own": (
+        "POST",
+        "/apis/joulegate.io/v1alpha1/budgets",
+        {"apiVersion": "joulegate.io/v1alpha1", "kind": "Budget", "metadata": {"name": "mine"}},
+    ),
+    "the webhook taken away": ("DELETE", f"/apis/{REGISTRATION}/validatingwebhookconfigurations/joulegate", None),
+}
+
+
+@pytest.mark.parametrize("way", FORBIDDEN)
+def test_what_somebody_who_may_edit_the_namespace_may_not_touch(
+    api: Api, gate: Admitting, closed: str, way: str
+) -> None:
+    rights = bound("edit", "mallory")
+    rights |= {"kind": "RoleBinding", "metadata": {"name": "mallory", "namespace": closed}}
+    api.create(rights)
+    mallory = api.as_user("mallory", "system:authenticated")
+    mallory.create(job(closed, 1))
+    method, path, body = FORBIDDEN[way]
+    with pytest.raises(RefusedError) as refused:
+        mallory.request(method, path.format(space=closed), body, content_type=MERGE if method == "PATCH" else JSON)
+    assert (refused.value.status, refused.value.reason) == (403, "Forbidden")
+    assert gate.pending(closed) == BOARD_HOUR_MJ

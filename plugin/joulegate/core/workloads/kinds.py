@@ -35,7 +35,7 @@ _SERVING: Final = frozenset({"InferenceService", "LLMInferenceService", "RayServ
 _WORKBENCHES: Final = frozenset({"Notebook", "Workspace"})
 _GENERATORS: Final = frozenset({"CronJob", "CronWorkflow", "ScheduledWorkflow", "Experiment"})
 _GOVERNED: Final[Mapping[str, frozenset[str]]] = {
-    "": frozenset({"Pod", "ReplicationController"}),
+    "": frozenset({"Pod"}),
     "apps": frozenset({"ReplicaSet", "Deployment", "StatefulSet", "DaemonSet"}),
     "batch": frozenset({"Job"}),
     "jobset.x-k8s.io": frozenset({"JobSet"}),
