@@ -31,6 +31,8 @@ from joulegate_api.store import Origin, Place
 _CHANGING: Final = ("CREATE", "UPDATE")
 _SCALE: Final = "scale"
 _LONGEST: Final = 253
+_TOGETHER: Final = 20
+"""How often a child is weighed anew because others of its root were held for meanwhile."""
 _LET_GO: Final = "the cluster's queue let this work go; it is held for even where it does not fit"
 _NO_DATABASE: Final = "the database does not answer"
 _SCALED: Final = {
@@ -157,15 +159,23 @@ def _of_child(question: _Question, family: Family, parts: Context) -> Decision:
     more = growth_of(review, family, demand, parts, question.around)
     if more is None:
         return Decision(Verdict(Outcome.ALLOW, Reason.ADMITTED_OWNER), demand)
-    work = question.work
-    if family.held is not None:
-        added = more.added_kind and more.added_kind.value
-        work = replace(work, kind=more.kind.value, added_kind=added, chosen=more.budget)
-    asked = replace(question, work=work, demand=more)
-    decision = _ask(asked, family.root_uid, (family.resource, family.name), parts)
-    if decision.verdict.allowed:
-        count(review, family, demand, parts)
-    return decision
+    for _ in range(_TOGETHER):
+        asked = replace(question, work=_work_of_tree(question, more), demand=more)
+        decision = _ask(asked, family.root_uid, (family.resource, family.name), parts)
+        # What was held may be another child's, which came at the same moment and asked for as much.
+        beyond = count(review, family, demand, parts) if decision.verdict.allowed else None
+        if beyond is None:
+            return decision
+        more = beyond
+    raise Unresolved("children of its root come faster than they can be decided")
+
+
+def _work_of_tree(question: _Question, tree: Demand) -> Work:
+    """The work that is decided under a root: the root's own, where it is not the child alone that is asked for."""
+    if tree is question.demand:
+        return question.work
+    added = tree.added_kind and tree.added_kind.value
+    return replace(question.work, kind=tree.kind.value, added_kind=added, chosen=tree.budget)
 
 
 def _of_scaled(review: Review, work: Work, around: Lookups | None) -> Review:

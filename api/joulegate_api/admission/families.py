@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from joulegate.core.workloads import Demand, Reference, Unresolved, is_generator, is_governed
+from joulegate.core.workloads import ALONE, Demand, Reference, Unresolved, demand_of, is_generator, is_governed
 from joulegate_api.admission.lookups import Lookups
 from joulegate_api.admission.reading import Review, metadata_of
 from joulegate_api.context import Context
@@ -49,13 +49,17 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The root that a child belongs to, as its hold calls it; ``held`` None where it holds nothing."""
+    """The root that a child belongs to, as its hold calls it; ``held`` None where it holds nothing.
+
+    ``whole`` is then the root itself, as the cluster has it.
+    """
 
     root_uid: str
     resource: str
     name: str
     owner_uid: str
     held: Demand | None
+    whole: Mapping[str, Any] | None = None
 
     @property
     def is_sized(self) -> bool:
@@ -107,7 +111,8 @@ def family_of(review: Review, parts: Context, around: Lookups | None) -> Family 
         for above, below in reversed(tuple(zip(line[1:], line, strict=False))):
             namespace = review.namespace or "default"
             parts.store.trees.note(parts.settings.cluster, below.uid, above.uid, namespace, below.name)
-    return Family(top.uid, resource_of(top.api_version, top.kind), top.name, owner.uid, held)
+    called = resource_of(top.api_version, top.kind), top.name
+    return Family(top.uid, *called, owner.uid, held, None if held is not None else _whole(top, review, around))
 
 
 def growth_of(review: Review, family: Family, demand: Demand, parts: Context, around: Lookups | None) -> Demand | None:
@@ -118,7 +123,7 @@ def growth_of(review: Review, family: Family, demand: Demand, parts: Context, ar
     """
     is_pod = (review.new or {}).get("kind") == "Pod"
     if family.held is None:
-        return demand
+        return _unheld(family, demand, around)
     if family.is_sized and is_pod and demand.fits_on(family.held):
         return None
     child = _child(review, family, demand, is_pod=is_pod, parts=parts)
@@ -131,11 +136,24 @@ def growth_of(review: Review, family: Family, demand: Demand, parts: Context, ar
     return demand if standing is None else standing.growth
 
 
-def count(review: Review, family: Family, demand: Demand, parts: Context) -> None:
-    """Let a child whose growth was held count in its tree."""
-    if not review.dry_run:
-        is_pod = (review.new or {}).get("kind") == "Pod"
-        parts.store.trees.admit(_child(review, family, demand, is_pod=is_pod, parts=parts))
+def _unheld(family: Family, demand: Demand, around: Lookups | None) -> Demand:
+    """What the first child of a root that holds nothing asks for: the root's own demand where that covers the child."""
+    if family.whole is None or not family.is_sized:
+        return demand
+    try:
+        own = demand_of(family.whole, around or ALONE)
+    except Unresolved:
+        return demand
+    return own if own.groups and not own.suspended and demand.fits_on(own) else demand
+
+
+def count(review: Review, family: Family, demand: Demand, parts: Context) -> Demand | None:
+    """Let a child whose growth was held count in its tree; what the tree asks for where that is more than it holds."""
+    if review.dry_run:
+        return None
+    is_pod = (review.new or {}).get("kind") == "Pod"
+    standing = parts.store.trees.admit(_child(review, family, demand, is_pod=is_pod, parts=parts))
+    return None if standing is None else standing.growth
 
 
 def _child(review: Review, family: Family, demand: Demand, *, is_pod: bool, parts: Context) -> Child:
@@ -150,6 +168,11 @@ def _child(review: Review, family: Family, demand: Demand, *, is_pod: bool, part
         demand=demand,
         is_pod=is_pod,
     )
+
+
+def _whole(root: Owner, review: Review, around: Lookups) -> Mapping[str, Any] | None:
+    found = around.get(Reference(root.api_version, root.kind, root.name, review.namespace or "default"))
+    return None if found is None else {**found, "apiVersion": root.api_version, "kind": root.kind}
 
 
 def _has_gone(pod: LivePod, around: Lookups) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.api.running import Service, budget, job, review, verdict_of
 
 ARGO = "system:serviceaccount:argo:argo"
 KSERVE = "system:serviceaccount:kserve:kserve-controller-manager"
+RAY = "system:serviceaccount:kuberay-operator:kuberay-operator"
 REPLICAS = "system:serviceaccount:kube-system:replicaset-controller"
 DEPLOYMENTS = "system:serviceaccount:kube-system:deployment-controller"
 PIPELINES = "system:serviceaccount:kubeflow:ml-pipeline"
@@ -163,6 +165,39 @@ def test_an_inference_service_is_the_root_of_its_deployment_its_replica_set_and_
 
 
 CHOICE = {"selectable": True, "scope": {"namespaces": ["vision"]}}
+
+
+def replicas(count: int) -> dict[str, Any]:
+    """A ReplicaSet that nobody was asked about."""
+    labels = {"app": "served"}
+    template = {"metadata": {"labels": labels, "annotations": HOUR}, "spec": boards()}
+    spec = {"replicas": count, "selector": {"matchLabels": labels}, "template": template}
+    return whole("apps/v1", "ReplicaSet", "served", spec)
+
+
+@pytest.mark.parametrize(("count", "allowed"), [(2, True), (3, False)])
+def test_the_first_pod_of_what_nobody_admitted_asks_for_all_of_them(
+    inside: Service, cluster: FakeCluster, count: int, allowed: bool
+) -> None:
+    bind(inside, limits={"energyKwh": "1"})  # two and a half board hours
+    served = replicas(count)
+    keep(cluster, served, "replicasets")
+    told = [decide(inside, step_pod(f"pod-{number}", served), "pods", user=REPLICAS) for number in range(count)]
+    assert [each["allowed"] for each in told] == [allowed] * count
+    assert pending(inside) == (count * BOARD_HOUR_MJ if allowed else 0)
+
+
+def test_children_that_come_at_once_are_each_held_for(inside: Service, cluster: FakeCluster) -> None:
+    bind(inside, limits={"energyKwh": "1"})
+    ray = whole("ray.io/v1", "RayCluster", "ray", {})
+    keep(cluster, ray, "rayclusters")
+    pods = [step_pod(f"pod-{number}", ray) for number in range(8)]
+    for each in pods:
+        keep(cluster, each, "pods")
+    with ThreadPoolExecutor(len(pods)) as pool:
+        told = list(pool.map(lambda each: decide(inside, each, "pods", user=RAY), pods))
+    assert sum(each["allowed"] for each in told) == 2
+    assert pending(inside) == 2 * BOARD_HOUR_MJ
 
 
 def choosing(name: str, **spec: Any) -> dict[str, Any]:
