@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from joulegate import bundles, signing
 from joulegate.bundles import CHECKPOINT, ENTRIES, KEYS, MANIFEST, REPORT, WINDOWS, Bundle
+from joulegate.core.charged import Charged
 from joulegate.core.checkpoints import Checkpoint, Note, VerifierKey, read_checkpoint, read_key, read_note
 from joulegate.core.encoding import decode, encode
 from joulegate.core.errors import InvalidInputError, NotFoundError, UnavailableError
@@ -273,19 +274,29 @@ class _Reading:
     def _windows(self, leaves: Leaves) -> None:
         """Each line is the batch whose hash an entry holds."""
         check = self._verdict.check("every batch of windows is the one that its entry names")
+        charges = self._verdict.check("each charge of windows added up and priced again from the windows themselves")
+        charged = Charged(leaves.recount.rates)
         named = iter(leaves.batches)
         for line in self._bundle.lines(WINDOWS):
             check.items += 1
-            digest, at = next(named, ("", ""))
+            digest, at, body = next(named, ("", "", {}))
             if leaf_hash(line).hex() != digest:
                 check.fail(f"batch {check.items - 1} differs")
                 continue
             try:
-                leaves.recount.add_windows(at, read_canonical(line))
+                rows = read_canonical(line)
+                leaves.recount.add_windows(at, rows)
             except InvalidInputError as error:
                 check.fail(f"batch {check.items - 1} {error}")
+                continue
+            charged.windows(body, rows)
         if next(named, None) is not None:
             check.fail("batches are missing")
+        for body in leaves.repriced:
+            charged.repriced(body)
+        charges.items = charged.items
+        for fault in (*charged.faults, *(() if leaves.pruned else charged.closing_faults())):
+            charges.fail(fault)
 
     def _report(self, leaves: Leaves) -> None:
         """The report is recomputed from entries and compared to the byte; the log says that it was made."""

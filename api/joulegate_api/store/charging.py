@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import bindparam, select, update
 
 from joulegate.core.footprint import Footprint, Rates
+from joulegate.core.periods import format_instant
 from joulegate.core.units import Energy
 from joulegate_api.store.bulk import add_rows
 from joulegate_api.store.entries import Transaction
@@ -54,6 +55,8 @@ class Cell:
     energy_mj: int = 0
     before: Footprint = NOTHING_PRICED
     after: Footprint = NOTHING_PRICED
+    stood: tuple[int, int] | None = None
+    """Energy and time that were there before."""
     is_new: bool = True
 
     @property
@@ -106,7 +109,7 @@ def accumulate(transaction: Transaction, cluster: str, cells: Mapping[CellKey, C
             cell = cells.get((row.subject, row.device_uuid, row.quarter, row.rates_key))
             if cell is None:  # another device of the pod, or other rates
                 continue
-            cell.is_new = False
+            cell.is_new, cell.stood = False, (row.energy_mj, row.gpu_ns)
             cell.before = priced(book, cell.rate_ids, row.energy_mj, row.gpu_ns)
             cell.energy_mj += row.energy_mj
             cell.gpu_ns += row.gpu_ns
@@ -166,6 +169,29 @@ def row_of(tenant: str, cluster: str, cell: Cell) -> dict[str, Any]:
         "location_rate": location,
         "market_rate": market,
         "price_rate": price,
+    }
+
+
+def told_of(cells: Collection[Cell]) -> dict[str, Any]:
+    """What an entry says of cells, so that its charges follow from it and from the windows themselves."""
+    rates = {(cell.device_uuid, cell.quarter): cell.rate_ids for cell in cells}
+    return {
+        "budgets": {cell.subject.uid: list(cell.subject.budgets) for cell in cells},
+        "rates": [
+            {"device_uuid": device, "quarter": format_instant(quarter), "rates": list(ids)}
+            for (device, quarter), ids in rates.items()
+        ],
+        "before": [
+            {
+                "subject": cell.subject.uid,
+                "device_uuid": cell.device_uuid,
+                "quarter": format_instant(cell.quarter),
+                "energy_mj": str(cell.stood[0]),
+                "gpu_ns": str(cell.stood[1]),
+            }
+            for cell in cells
+            if cell.stood is not None
+        ],
     }
 
 

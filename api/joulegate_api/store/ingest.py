@@ -298,6 +298,7 @@ class WindowBook:
             "seqs": [each.window.window_seq for each in fresh],
             "batch_hash": batch_hash(fresh),
             "charges": told,
+            "priced": charging.told_of(cells.values()),
         }
         transaction.log(EntryType.WINDOWS, fact.id, now, body)
 

@@ -43,7 +43,7 @@ class _Change:
     """Cells of a root that are priced anew: which go, which stand in their place, and what that charges."""
 
     book: Book
-    moved: list[Row[Any]] = field(default_factory=list)
+    moved: list[tuple[Row[Any], RateIds]] = field(default_factory=list)
     cells: dict[charging.CellKey, Cell] = field(default_factory=dict)
     charges: dict[Key, Charge] = field(default_factory=dict)
     periods: dict[Key, Period] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class _Change:
     @property
     def planned(self) -> list[tuple[Any, ...]]:
         """What it was planned from."""
-        return [(row.subject, row.device_uuid, row.quarter, row.rates_key, row.energy_mj) for row in self.moved]
+        return [(row.subject, row.device_uuid, row.quarter, row.rates_key, row.energy_mj) for row, _ in self.moved]
 
 
 class WindowPricing:
@@ -132,13 +132,13 @@ class WindowPricing:
         for row, cell in moves:
             own = change.cells.setdefault(cell.key, cell)
             if own is cell and cell.key in there and cell.key not in gone:
-                own.is_new = False
-                own.energy_mj, own.gpu_ns = there[cell.key].energy_mj, there[cell.key].gpu_ns
+                own.is_new, own.stood = False, (there[cell.key].energy_mj, there[cell.key].gpu_ns)
+                own.energy_mj, own.gpu_ns = own.stood
                 own.before = own.after = charging.priced(change.book, own.rate_ids, own.energy_mj, own.gpu_ns)
             stood = own.after
             own.energy_mj, own.gpu_ns = own.energy_mj + row.energy_mj, own.gpu_ns + row.gpu_ns
             own.after = charging.priced(change.book, own.rate_ids, own.energy_mj, own.gpu_ns)
-            change.moved.append(row)
+            change.moved.append((row, own.rate_ids))
             for name in row.budgets:
                 period = budgets[name].period.period_at(row.quarter)
                 if period is not None:
@@ -196,14 +196,14 @@ class WindowPricing:
         taken = drawn(transaction, root, living, posted, accounts)
         fact = Fact(_KINDS[kind], uuid4().hex, kind.value, now)
         told = postings.post(
-            transaction, accounts, fact, posted, taken, {row.namespace for row in change.moved}, change.late
+            transaction, accounts, fact, posted, taken, {row.namespace for row, _ in change.moved}, change.late
         )
         body = {
             "cluster": root[0],
             "root_uid": root[1],
             "why": dict(why),
             "charges": told,
-            "before": [_told_row(row) for row in change.moved],
+            "before": [_told_row(row, to) for row, to in change.moved],
             "after": [_told_cell(cell) for cell in change.cells.values()],
         }
         transaction.log(fact.type, fact.id, now, body)
@@ -218,7 +218,7 @@ class WindowPricing:
         transaction.connection.execute(query.with_for_update()).all()
 
     def _write(self, transaction: Transaction, cluster: str, change: _Change) -> None:
-        for row in change.moved:
+        for row, _ in change.moved:
             transaction.connection.execute(
                 delete(charges).where(*self._is(cluster, (row.subject, row.device_uuid, row.quarter, row.rates_key)))
             )
@@ -257,13 +257,15 @@ def _footprint(book: Book, row: Row[Any]) -> Footprint:
     return charging.priced(book, _ids(row), row.energy_mj, row.gpu_ns)
 
 
-def _told_row(row: Row[Any]) -> dict[str, Any]:
-    amounts = {name: getattr(row, name) for name in ("energy_mj", "carbon_location_ug", "cost_micros")}
+def _told_row(row: Row[Any], to: RateIds) -> dict[str, Any]:
+    amounts = {name: getattr(row, name) for name in ("energy_mj", "gpu_ns", "carbon_location_ug", "cost_micros")}
     return {
         "subject": row.subject,
         "device_uuid": row.device_uuid,
         "quarter": format_instant(row.quarter),
         "rates": list(_ids(row)),
+        "to": list(to),
+        "budgets": list(row.budgets),
         **{name: None if amount is None else str(amount) for name, amount in amounts.items()},
         "currency": row.currency,
     }
@@ -275,5 +277,8 @@ def _told_cell(cell: Cell) -> dict[str, Any]:
         "device_uuid": cell.device_uuid,
         "quarter": format_instant(cell.quarter),
         "rates": list(cell.rate_ids),
+        "energy_mj": str(cell.energy_mj),
+        "gpu_ns": str(cell.gpu_ns),
+        "stood": None if cell.stood is None else {"energy_mj": str(cell.stood[0]), "gpu_ns": str(cell.stood[1])},
         "footprint": encode(cell.after),
     }

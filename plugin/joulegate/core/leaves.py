@@ -14,6 +14,7 @@ from joulegate.core.recount import Recount
 
 _PRUNED: Final = re.compile(rb'"([0-9a-f]{64})"')
 _BREAK: Final = b'"'
+_CHARGED: Final = ("cluster", "incarnation", "charges", "priced")
 
 
 class Leaves:
@@ -28,7 +29,8 @@ class Leaves:
         self.pruned = 0
         self.keys: dict[str, dict[str, Any]] = {}
         self.reports: dict[str, list[dict[str, Any]]] = {}
-        self.batches: list[tuple[str, str]] = []
+        self.batches: list[tuple[str, str, dict[str, Any]]] = []
+        self.repriced: list[dict[str, Any]] = []
         self.lost: set[str] = set()
         self._tenant = tenant
         self._sizes = frozenset(sizes)
@@ -92,7 +94,9 @@ class Leaves:
     def _tell(self, kind: str, name: str, at: str, body: Any) -> None:  # noqa: ANN401 -- JSON
         self.recount.add(kind, at, body)
         if kind == EntryType.WINDOWS:
-            self.batches.append((str(body.get("batch_hash")), at))
+            self.batches.append((str(body.get("batch_hash")), at, {part: body.get(part) for part in _CHARGED}))
+        elif kind in (EntryType.WINDOWS_PRICED, EntryType.WINDOWS_REPRICED):
+            self.repriced.append(body)
         elif kind == EntryType.KEY_EVENT:
             self.keys.setdefault(str(body.get("key")), {"key": "", "after": None, "statement": "", **body})
         elif kind == EntryType.RECOVERY:

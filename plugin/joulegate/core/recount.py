@@ -177,8 +177,12 @@ class Recount:
                 budgets=tuple(body.get("budgets", sorted({charge["budget"] for charge in body["charges"]}))),
             )
 
+    def rates(self, ids: Sequence[str | None]) -> Rates:
+        """The rows of site, location, market and price with these ids; raises KeyError where no entry has one."""
+        found = [None if name is None else self._rates[name] for name in ids]
+        return Rates(*found)  # type: ignore[arg-type]  # an id leads to a row of its own kind
+
     def _slice(self, told: Mapping[str, Any]) -> RecountedSlice:
-        found = [None if (name := told["rates"][part]) is None else self._rates[name] for part in _PARTS]
         return RecountedSlice(
             device_uuid=told["device_uuid"],
             gpu_model=told["gpu_model"],
@@ -187,7 +191,7 @@ class Recount:
             gpu_ns=int(told["gpu_ns"]),
             missing_ns=int(told["missing_ns"]),
             footprint=decode(Footprint, told["footprint"]),
-            rates=Rates(*found),  # type: ignore[arg-type]  # an id leads to a row of its own kind
+            rates=self.rates([told["rates"][part] for part in _PARTS]),
         )
 
 
