@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class Log:
     writers: int = 4
     tree: Frontier = field(default_factory=Frontier)
     chains: dict[int, tuple[int, str]] = field(default_factory=dict)
+    batches: list[bytes] = field(default_factory=list)
 
     def line(self, kind: EntryType, name: str, body: dict[str, Any], at: datetime = BEGIN) -> bytes:
         """The canonical bytes of the next entry."""
@@ -45,6 +47,13 @@ class Log:
         self.tree.append(digest)
         self.chains[writer] = (seq + 1, digest.hex())
         return data
+
+    def windows(self, number: int, size: int = 4) -> bytes:
+        """The entry of a batch of a meter's windows, charged to a budget by energy alone; the batch is kept beside."""
+        rows = [window_body(number * size + index) for index in range(size)]
+        batch = canonical(rows)
+        self.batches.append(batch)
+        return self.line(EntryType.WINDOWS, f"node:log/{number * size}", charged_body(rows, leaf_hash(batch).hex()))
 
     def key_event(self) -> bytes:
         """The entry of the first key."""
@@ -106,12 +115,56 @@ def record_body(number: int) -> dict[str, Any]:
     return body | {"self_reported": True, "principal": "p"}
 
 
-def lines_of(log: Log, count: int, records: int = 3) -> Iterator[bytes]:
-    """At least ``count`` entries, of which ``records`` are records and the others decisions; the key's comes first."""
+def window_body(seq: int) -> dict[str, Any]:
+    """A window of a quarter-hour as it is kept and hashed."""
+    begin = BEGIN + timedelta(minutes=15 * (seq % 96))
+    return {
+        "window_seq": seq,
+        "device_uuid": f"GPU-{seq // 96}",
+        "start": format_instant(begin),
+        "end": format_instant(begin + timedelta(minutes=15)),
+        "energy_start_mj": str(90_000_000 * seq),
+        "energy_end_mj": str(90_000_000 * (seq + 1)),
+        "active_mj": "80000000",
+        "idle_mj": str(1_000_000 + seq),
+        "allocated_gpu_ns": "900000000000",
+        "method": "nvml_counter",
+        "boundary": "accelerator",
+        "pod_uid": "pod-1",
+        "namespace": "vision",
+    }
+
+
+def charged_body(rows: list[dict[str, Any]], digest: str) -> dict[str, Any]:
+    """The body of an entry of a batch: no rate is known, so that only energy is charged."""
+    energy_mj = sum(int(row["active_mj"]) + int(row["idle_mj"]) for row in rows)
+    charge = {"budget": "vision", "period_start": format_instant(BEGIN), "currency": None, "corrects_period": None}
+    nothing = {"mj": "0", "ug": "0", "micros": "0"}
+    return {
+        "cluster": "local",
+        "node": "node",
+        "incarnation": "node:log",
+        "seqs": [row["window_seq"] for row in rows],
+        "batch_hash": digest,
+        "charges": [{**charge, "posted": {"mj": str(energy_mj), "ug": None, "micros": None}, "pending": nothing}],
+        "priced": {
+            "budgets": {"pod-1": ["vision"]},
+            "rates": [
+                {"device_uuid": row["device_uuid"], "quarter": row["start"], "rates": [None] * 4} for row in rows
+            ],
+            "before": [],
+        },
+    }
+
+
+def lines_of(log: Log, count: int, records: int = 3, batches: int = 0) -> Iterator[bytes]:
+    """At least ``count`` entries: records, batches of windows, and decisions otherwise; the key's comes first."""
     yield log.key_event()
     for number in range(records):
         yield log.line(EntryType.RECORD, f"record-{number}", record_body(number))
-    for number in range(count - records - 2):
+    for number in range(batches):
+        yield log.windows(number)
+    for number in range(count - records - batches - 2):
         yield log.line(EntryType.DECISION, f"hold-{number}", decision(number))
 
 
@@ -119,12 +172,14 @@ def write_bundle(folder: Path, log: Log, lines: Iterable[bytes]) -> Path:
     """A bundle of these entries as a folder; the report's own entry comes last."""
     folder.mkdir()
     reported = Reported(QUERY, BEGIN + timedelta(days=2), BEGIN + timedelta(days=2), "joulegate test")
-    recount = Recount(reported)
+    recount, batches = Recount(reported), count()
     with (folder / bundles.ENTRIES).open("wb") as file:
         for line in lines:
             file.write(line + b"\n")
             read = _quick(line)
             recount.add(read["type"], read["at"], read["body"])
+            if read["type"] == EntryType.WINDOWS:
+                recount.add_windows(read["at"], json.loads(log.batches[next(batches)]))
         report = recount.report()
         told = encode(reported)
         body = {"digest": report.digest, **{name: told[name] for name in ("query", "as_of", "software")}}
@@ -133,7 +188,7 @@ def write_bundle(folder: Path, log: Log, lines: Iterable[bytes]) -> Path:
     (folder / bundles.CHECKPOINT).write_text(str(signing.signed(head, [log.key])), encoding="utf-8")
     (folder / bundles.KEYS).write_text(f"{log.key.verifier}\n", encoding="utf-8")
     (folder / bundles.REPORT).write_bytes(canonical(encode(report)) + b"\n")
-    (folder / bundles.WINDOWS).write_bytes(b"")
+    (folder / bundles.WINDOWS).write_bytes(b"".join(batch + b"\n" for batch in log.batches))
     members = {name: _hashed(folder / name) for name in bundles.MEMBERS if name != bundles.MANIFEST}
     (folder / bundles.MANIFEST).write_bytes(manifest_of(head, "report", reported, members))
     return folder

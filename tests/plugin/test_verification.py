@@ -12,10 +12,10 @@ import pytest
 from joulegate import bundles, signing
 from joulegate.core.checkpoints import Checkpoint, Note
 from joulegate.core.errors import InvalidInputError, UnavailableError
-from joulegate.core.log import EntryType
+from joulegate.core.log import EntryType, canonical
 from joulegate.core.merkle import leaf_hash
 from joulegate.verification import Given, verify
-from tests.plugin.bundled import ORIGIN, Log, lines_of, write_bundle, zipped
+from tests.plugin.bundled import ORIGIN, Log, charged_body, lines_of, window_body, write_bundle, zipped
 
 Mutation = Callable[[bytes, random.Random], bytes]
 
@@ -27,7 +27,7 @@ def log() -> Log:
 
 @pytest.fixture
 def folder(log: Log, tmp_path: Path) -> Path:
-    return write_bundle(tmp_path / "bundle", log, lines_of(log, 12))
+    return write_bundle(tmp_path / "bundle", log, lines_of(log, 14, batches=2))
 
 
 def is_caught(path: Path, given: Given) -> bool:
@@ -156,13 +156,27 @@ def test_a_thousand_good_bundles_pass(tmp_path: Path) -> None:
     refused = []
     for number in range(1_000):
         log = Log(writers=1 + number % 5)
-        count = 3 + number % 17
-        folder = write_bundle(tmp_path / "bundle", log, lines_of(log, count, min(number % 4, count - 2)))
+        count, batches = 3 + number % 17, number % 3
+        folder = write_bundle(tmp_path / "bundle", log, lines_of(log, count, min(number % 4, count - 2), batches))
         path = folder if number % 2 else zipped(folder, tmp_path / "bundle.zip")
         if is_caught(path, Given(str(log.key.verifier))):
             refused.append(number)
         shutil.rmtree(folder)
     assert refused == []
+
+
+def test_a_charge_that_does_not_follow_from_its_windows_is_told_though_the_log_is_signed(tmp_path: Path) -> None:
+    for more in (0, 1):
+        log = Log()
+        rows = [window_body(seq) for seq in range(4)]
+        log.batches.append(canonical(rows))
+        body = charged_body(rows, leaf_hash(log.batches[0]).hex())
+        posted = body["charges"][0]["posted"]
+        posted["mj"] = str(int(posted["mj"]) + more)
+        lines = [log.key_event(), log.line(EntryType.WINDOWS, "node:log/0", body)]
+        verdict = verify(write_bundle(tmp_path / str(more), log, lines), Given(str(log.key.verifier)))
+        failed = [check.name for check in verdict.checks if not check.passed]
+        assert failed == ["each charge of windows added up and priced again from the windows themselves"] * more
 
 
 @pytest.mark.parametrize("name", bundles.MEMBERS)
