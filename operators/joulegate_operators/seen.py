@@ -59,7 +59,7 @@ RESOURCES: Final = (
 class Workload:
     """An object that runs pods, or a pod.
 
-    ``owner_uid`` is that of its governed controller. ``demand`` None could not be
+    ``owner_uid`` is that of its governed controller, ``owner_kind`` its version and kind. ``demand`` None could not be
     resolved, for ``reason``; then ``manifest`` is kept, to be read again. ``node``
     is a pod's. ``ended_at`` is when its work ended, None while it goes on. ``gated``
     waits at Joulegate's gate. ``marks`` are its annotations of Joulegate.
@@ -79,6 +79,7 @@ class Workload:
     created_at: str = ""
     gated: bool = False
     marks: Mapping[str, str] = field(default_factory=dict)
+    owner_kind: tuple[str, str] | None = None
 
     @property
     def counts(self) -> bool:
@@ -94,11 +95,13 @@ def workload_of(item: Json, resource: Resource, around: Surroundings, now: datet
     manifest = {"apiVersion": resource.api_version, "kind": resource.kind, **item}
     metadata, status = item["metadata"], item.get("status") or {}
     demand, reason = _demand(manifest, around)
+    owner = owner_of(metadata)
     return Workload(
         uid=metadata["uid"],
         namespace=metadata["namespace"],
         name=metadata["name"],
-        owner_uid=owner_of(metadata),
+        owner_uid=None if owner is None else str(owner["uid"]),
+        owner_kind=None if owner is None else (owner["apiVersion"], owner["kind"]),
         demand=demand,
         reason=reason,
         manifest=manifest if demand is None else None,
@@ -112,11 +115,11 @@ def workload_of(item: Json, resource: Resource, around: Surroundings, now: datet
     )
 
 
-def owner_of(metadata: Json) -> str | None:
-    """The uid of the controller, where its kind can be the root of others."""
+def owner_of(metadata: Json) -> Json | None:
+    """The controller as the object names it, where its kind can be the root of others."""
     for reference in metadata.get("ownerReferences") or ():
         if reference.get("controller") and is_governed(reference["apiVersion"], reference["kind"]):
-            return str(reference["uid"])
+            return dict(reference)
     return None
 
 

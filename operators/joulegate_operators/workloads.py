@@ -91,6 +91,7 @@ class Workloads:
         self._namespaces = namespaces
         self._looked = _NEVER
         self._ended = _Ended()
+        self._served: dict[tuple[str, str], bool] = {}
         self._released: set[str] = set()
         self._told: set[tuple[str, str]] = set()
 
@@ -145,6 +146,7 @@ class Workloads:
 
     def _discover(self) -> None:
         """Watch the kinds that the cluster has got since."""
+        self._served.clear()
         for resource in RESOURCES:
             if resource in self._watched:
                 continue
@@ -165,7 +167,7 @@ class Workloads:
     ) -> None:
         began, revision = datetime.now(UTC), each.informer.revision
         clock = time.monotonic()
-        known[resource] = dict(each.informer.listed())
+        known[resource] = {uid: self._owned(workload) for uid, workload in each.informer.listed().items()}
         each.took = timedelta(seconds=time.monotonic() - clock)
         everything = [workload for found in known.values() for workload in found.values()]
         inside = governed(everything)
@@ -190,6 +192,30 @@ class Workloads:
                 message = "it runs without having been admitted; what it draws is charged to its budgets"
                 self._objects.tell(known[resource][uid], "UnadmittedUsage", message, began, "Warning")
         each.reported, each.revision = began, revision
+
+    def _owned(self, workload: Workload) -> Workload:
+        """The workload; without the owner that it names where the cluster has no such kind: nobody makes it its child.
+
+        Garbage is not collected then, so that it would run for ever as the child of nobody who is held for.
+        """
+        if workload.owner_kind is None or self._is_served(*workload.owner_kind):
+            return workload
+        return replace(workload, owner_uid=None, owner_kind=None)
+
+    def _is_served(self, api_version: str, kind: str) -> bool:
+        """Whether the cluster has a kind; one of a group that is watched it has."""
+        if any((each.api_version, each.kind) == (api_version, kind) for each in self._watched):
+            return True
+        if (api_version, kind) not in self._served:
+            group, _, version = api_version.rpartition("/")
+            try:
+                served = listed(self._custom.get_api_resources, group=group, version=version)["resources"]
+            except KubeError as error:
+                if error.status != _NOT_FOUND:
+                    raise
+                served = []
+            self._served[api_version, kind] = any(each["kind"] == kind for each in served)
+        return self._served[api_version, kind]
 
     def _read_again(self, workload: Workload) -> Workload:
         """An object whose demand could not be read, tried again: what it refers to may be there by now."""

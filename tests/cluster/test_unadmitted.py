@@ -19,6 +19,7 @@ from tests.cluster.test_queue import limited
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180), pytest.mark.usefixtures("crds")]
 
 WITHIN_S = 60
+NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,14 @@ def bare(namespace: str) -> Object:
     return work("Pod", namespace, pod_spec(), "bare")
 
 
+def disowned(namespace: str) -> Object:
+    """A pod that says it belongs to a cluster of Ray, where there is no Ray."""
+    made = bare(namespace)
+    owner = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": "boss", "uid": NOBODY, "controller": True}
+    made["metadata"]["ownerReferences"] = [owner]
+    return made
+
+
 def slices(namespace: str) -> Object:
     """A pod of slices whose profile nobody knows."""
     limits = {"nvidia.com/mig-odd": 1}
@@ -52,7 +61,9 @@ def slices(namespace: str) -> Object:
 
 
 @pytest.mark.parametrize(
-    "made", [bare, job, lambda namespace: deployment(namespace, 1)], ids=["pod", "job", "deployment"]
+    "made",
+    [bare, job, lambda namespace: deployment(namespace, 1), disowned],
+    ids=["pod", "job", "deployment", "child of nobody"],
 )
 def test_what_nobody_admitted_is_charged_and_told(api: Api, world: Operating, namespace: str, made: object) -> None:
     limited(api, namespace, "0.1")

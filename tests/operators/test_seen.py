@@ -67,7 +67,7 @@ def test_what_cannot_be_read_is_kept_to_be_read_again() -> None:
 
 def test_only_a_governed_controller_is_an_owner() -> None:
     job = {"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "job", "controller": True}
-    assert owner_of(metadata(ownerReferences=[job])) == "job"
+    assert owner_of(metadata(ownerReferences=[job])) == job
     assert owner_of(metadata(ownerReferences=[job | {"controller": False}])) is None
     assert owner_of(metadata(ownerReferences=[job | {"kind": "CronJob"}])) is None
     assert owner_of(metadata(ownerReferences=[job | {"apiVersion": "v1", "kind": "ConfigMap"}])) is None
