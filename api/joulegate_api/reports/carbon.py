@@ -30,9 +30,43 @@ class Table:
 
 def tables(report: AuditReport) -> Iterator[Table]:
     """The tables that a report has something for."""
+    yield from _categories(report)
     yield from _market(report)
     yield from _embodied(report)
     yield from _stale(report)
+
+
+def _categories(report: AuditReport) -> Iterator[Table]:
+    if not report.categories:
+        return
+    columns = (
+        ("category of the GHG Protocol", _TEXT, ""),
+        ("energy", _ENERGY, "not measured"),
+        ("carbon, location-based", _CARBON, "not priced"),
+        ("carbon, market-based", _CARBON, "no contract"),
+        ("quarter-hours", _COUNT, ""),
+        ("boundary", _TEXT, ""),
+        ("ownership told by the site", _TEXT, ""),
+        ("rule", _TEXT, ""),
+    )
+    rows = tuple(
+        (
+            row.category,
+            row.energy_mj,
+            row.carbon_location_ug,
+            row.carbon_market_ug,
+            row.slices,
+            row.boundary.value,
+            row.ownership.value if row.ownership else _UNKNOWN,
+            row.rule,
+        )
+        for row in report.categories
+    )
+    lead = (
+        "The category follows from who owns the machines, by the rule that is named. What depends on the consolidation"
+        " approach of an organisation is the organisation's to say. Upstream emissions of electricity are not in it."
+    )
+    yield Table("categories", "Scope and category", lead, columns, rows)
 
 
 def _market(report: AuditReport) -> Iterator[Table]:

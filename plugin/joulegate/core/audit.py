@@ -20,6 +20,7 @@ from joulegate.core.embodied import EmbodiedRange, embodied_of
 from joulegate.core.encoding import encode
 from joulegate.core.evidence import DeviceBalance, Event, Evidence, Hours, balances_of, enrolments_of, hours_of
 from joulegate.core.footprint import EmissionBasis, GridIntensity, Rates, Reference, carbon_of, intensity_at
+from joulegate.core.ghg import Category, categories_of
 from joulegate.core.inferiority import Compared, Comparing, compared
 from joulegate.core.instruments import Instrument, MarketBased, market_based
 from joulegate.core.log import canonical
@@ -199,6 +200,7 @@ class AuditReport:
     market: MarketBased | None = field(default=None, metadata=LATER)
     embodied: tuple[EmbodiedRange, ...] = field(default=(), metadata=LATER)
     stale: tuple[StaleFactor, ...] = field(default=(), metadata=LATER)
+    categories: tuple[Category, ...] = field(default=(), metadata=LATER)
     tree: Tree | None = field(default=None, metadata=LATER)
 
     @property
@@ -289,6 +291,7 @@ def _beside(report: AuditReport, slices: Sequence[Slice], evidence: Evidence) ->
         market=market_based(slices, bought, period) if bought else None,
         embodied=embodied_of(slices, evidence.figures, by.life_years * _YEAR_NS) if by is not None else (),
         stale=_stale(slices),
+        categories=categories_of(slices),
     )
 
 

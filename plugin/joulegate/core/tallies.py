@@ -7,7 +7,7 @@ boundaries are never added, nor are currencies, nor the two columns of carbon.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from joulegate.core.footprint import Footprint, GridIntensity, Price, Rates, Reference, Site
 from joulegate.core.metering import Boundary, Method
 from joulegate.core.periods import ns_between, quarter_of
-from joulegate.core.records import EfficiencyRecord, Interval, Quality
+from joulegate.core.records import LATER, EfficiencyRecord, Interval, Quality, WorkDone
 from joulegate.core.units import Money
 
 PPM: Final = 1_000_000
@@ -120,6 +120,17 @@ class RunRow:
     host_energy_mj: int | None
     host_method: str
     quality: tuple[Quality, ...]
+    work: tuple[WorkDone, ...] = field(default=(), metadata=LATER)
+    """What was done, of the whole run, also where a part of it lies outside the period."""
+    boards: tuple[BoardTime, ...] = field(default=(), metadata=LATER)
+
+
+@dataclass(frozen=True, slots=True)
+class BoardTime:
+    """Device time of a run on one model of accelerator, in the period."""
+
+    gpu_model: str
+    gpu_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +265,17 @@ def run_row(fact: Fact) -> RunRow:
         host_energy_mj=record.host.energy.mj if record.host.energy is not None else None,
         host_method=record.host.method,
         quality=record.quality,
+        work=record.work,
+        boards=_boards(fact.slices),
     )
+
+
+def _boards(slices: Iterable[Slice]) -> tuple[BoardTime, ...]:
+    times: dict[str, int] = {}
+    for part in slices:
+        if part.boundary is Boundary.ACCELERATOR:
+            times[part.gpu_model] = times.get(part.gpu_model, 0) + part.gpu_ns
+    return tuple(BoardTime(model, times[model]) for model in sorted(times))
 
 
 def coverage_of(intervals: Sequence[Interval]) -> int:
