@@ -17,7 +17,7 @@ from joulegate.core.inferiority import Inferiority
 from joulegate.core.periods import format_instant
 from joulegate.core.tallies import RunRow, Tier, Total
 from joulegate.core.units import Money
-from joulegate_api.reports import carbon
+from joulegate_api.reports import carbon, metered
 
 Value = str | int | datetime | None
 
@@ -376,7 +376,7 @@ def _under_pack(report: AuditReport) -> Iterable[Section]:
 
 
 def _carbon(report: AuditReport) -> Iterable[Section]:
-    for table in carbon.tables(report):
+    for table in (*carbon.tables(report), *metered.tables(report)):
         columns = tuple(Column(name, Kind(kind), missing) for name, kind, missing in table.columns)
         yield Section(table.name, table.title, table.lead, columns, table.rows)
 

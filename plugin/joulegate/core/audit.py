@@ -25,6 +25,7 @@ from joulegate.core.inferiority import Compared, Comparing, compared
 from joulegate.core.instruments import Instrument, MarketBased, market_based
 from joulegate.core.log import canonical
 from joulegate.core.metering import Boundary, Method
+from joulegate.core.opinions import Opinion, opinions_of
 from joulegate.core.periods import Period
 from joulegate.core.recomputing import Check, balances_again, intervals_again, priced_again, totals_again
 from joulegate.core.records import LATER, EfficiencyRecord
@@ -201,6 +202,7 @@ class AuditReport:
     embodied: tuple[EmbodiedRange, ...] = field(default=(), metadata=LATER)
     stale: tuple[StaleFactor, ...] = field(default=(), metadata=LATER)
     categories: tuple[Category, ...] = field(default=(), metadata=LATER)
+    opinions: tuple[Opinion, ...] = field(default=(), metadata=LATER)
     tree: Tree | None = field(default=None, metadata=LATER)
 
     @property
@@ -263,6 +265,7 @@ def audit(
         under_pack=_under_pack(query.against, slices, evidence.intensities),
         checks=(*_recomputed(inside), totals_again(totals, runs, devices), balances_again(balances)),
     )
+    report = replace(report, opinions=opinions_of(inside, evidence.readings))
     return _sealed(_beside(report, slices, evidence))
 
 

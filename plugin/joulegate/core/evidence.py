@@ -67,6 +67,8 @@ class Reading:
     held: bool
     tier: Tier
     accepted_at: datetime
+    pod: tuple[str, str] | None = None
+    """Namespace and uid of the pod that held the device."""
 
 
 def reading_of(body: Mapping[str, Any], accepted_at: datetime) -> Reading:
@@ -83,6 +85,7 @@ def reading_of(body: Mapping[str, Any], accepted_at: datetime) -> Reading:
         held=body["pod_uid"] is not None,
         tier=TIER_OF.get(method, Tier.MEASURED),
         accepted_at=accepted_at,
+        pod=None if body["pod_uid"] is None else (body.get("namespace") or "", body["pod_uid"]),
     )
 
 

@@ -18,7 +18,7 @@ from joulegate.core.recount import Recount, Reported
 from joulegate.tokens import Role, format_row
 from joulegate.verification import Given, verify
 from tests.api.reports.test_bundle import SINCE, UNTIL, bundle_of, key_of, reported
-from tests.api.running import FACTORS, Service, budget, priced, principal
+from tests.api.running import FACTORS, Service, budget, priced, principal, record
 from tests.api.test_windows import NODE, device, sent, window
 from tests.plugin.bundled import QUERY
 
@@ -56,6 +56,27 @@ def test_charges_of_windows_are_computed_again_from_the_bundle_alone(metered: Se
     assert verdict.told["windows_repriced"] >= 1
     (check,) = [check for check in verdict.checks if check.name == CHARGES]
     assert check.items >= 10
+
+
+def test_what_a_run_says_stands_beside_what_the_meter_of_its_node_says(metered: Service, tmp_path: Path) -> None:
+    """60 kJ by the run in five minutes; two whole windows of its pod of a minute and 6 kJ touch them."""
+    body = record("own", run={"uid": "run-own", "namespace": "vision", "pod_uid": "uid-a"})
+    assert metered.post("/v1/records", body).status_code == 201
+    made = reported(metered)
+    document = json.loads(metered.get(f"/v1/reports/{made['id']}.json").content)
+    (row,) = document["opinions"]
+    assert {name: row[name] for name in ("record_id", "charged", "windows", "reported_mj", "metered_mj")} == {
+        "record_id": "own",
+        "charged": False,
+        "windows": 2,
+        "reported_mj": "60000000",
+        "metered_mj": "12000000",
+    }
+    assert row["difference_mj"] == "48000000"
+    assert b"Runs beside node meters" in metered.get(f"/v1/reports/{made['id']}.html").content
+    assert verify(bundle_of(metered, made["id"], tmp_path / "bundle.zip"), Given(key_of(metered))).good
+    part = json.loads(metered.get(f"/v1/reports/{reported(metered, namespace='vision')['id']}.json").content)
+    assert "opinions" not in part
 
 
 Body = dict[str, Any]
