@@ -13,6 +13,7 @@ from typing import Final
 from joulegate.core.audit import AuditReport
 from joulegate.core.cells import csv_text
 from joulegate_api.reports.by_model import Use, uses_of
+from joulegate_api.reports.disclosure import disclosed
 from joulegate_api.reports.measures import days, mwh, significant
 from joulegate_api.reports.sections import STATEMENT
 
@@ -24,6 +25,7 @@ _TRAINING: Final = ("training", "fine-tuning")
 def render(report: AuditReport) -> bytes:
     """The bytes of the table; its first row says what it is."""
     rows: list[tuple[object, ...]] = [("", "", "statement", STATEMENT, "", "", f"digest {report.digest}")]
+    rows += [("", "", f"report: {name}", value, "", "", "") for name, value in disclosed(report).items()]
     for use in uses_of(report):
         if use.kind in _TRAINING:
             rows += _rows(use)

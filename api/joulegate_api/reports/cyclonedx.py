@@ -14,6 +14,7 @@ from uuid import UUID
 from joulegate.core.audit import AuditReport
 from joulegate.core.periods import format_instant
 from joulegate_api.reports.by_model import Use, json_bytes, uses_of
+from joulegate_api.reports.disclosure import disclosed
 from joulegate_api.reports.measures import kwh, tonnes
 from joulegate_api.reports.sections import STATEMENT
 
@@ -51,6 +52,7 @@ def render(report: AuditReport) -> bytes:
                     "joulegate:digest": report.digest,
                     "joulegate:tree-size": str(report.tree.size) if report.tree else "not signed",
                     "joulegate:tree-root": report.tree.root if report.tree else "not signed",
+                    **{f"joulegate:report:{name}": value for name, value in disclosed(report).items()},
                 }
             ),
         },

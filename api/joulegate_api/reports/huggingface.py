@@ -11,6 +11,7 @@ from typing import Final
 
 from joulegate.core.audit import AuditReport
 from joulegate_api.reports.by_model import Use, uses_of
+from joulegate_api.reports.disclosure import disclosed
 from joulegate_api.reports.measures import grams, written
 from joulegate_api.reports.sections import STATEMENT
 
@@ -23,6 +24,7 @@ def render(report: AuditReport) -> bytes:
     """The bytes of the documents; a model whose carbon is not known has no figure, and a comment that says so."""
     trained = [use for use in uses_of(report) if use.kind in _TRAINING]
     parts = [f"# {STATEMENT}\n# Digest of the report: {report.digest}\n"]
+    parts += [f"# {name}: {_text(value)}\n" for name, value in disclosed(report).items()]
     for model, own in groupby(trained, key=lambda use: use.model):
         parts.append(_card(report, model, list(own)))
     if not trained:

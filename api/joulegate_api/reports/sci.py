@@ -17,6 +17,7 @@ from joulegate.core.audit import AuditReport
 from joulegate.core.periods import format_instant
 from joulegate.core.units import NS_PER_HOUR, divide_half_even
 from joulegate_api.reports.by_model import Use, json_bytes, uses_of
+from joulegate_api.reports.disclosure import disclosed
 from joulegate_api.reports.measures import grams, kwh, significant, written
 from joulegate_api.reports.sections import STATEMENT
 
@@ -62,6 +63,7 @@ def render(report: AuditReport) -> bytes:
             for row in report.rates
         ]
         + [_coefficient(report, each) for board in report.embodied for each in board.sources],
+        "disclosed": dict(disclosed(report)),
         "digest": report.digest,
         "tree_size": report.tree.size if report.tree else None,
         "tree_root": report.tree.root if report.tree else None,

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from joulegate.core.audit import AuditReport
 from joulegate_api.reports.by_model import Use, json_bytes, uses_of
+from joulegate_api.reports.disclosure import disclosed
 from joulegate_api.reports.measures import kwh, written
 from joulegate_api.reports.sections import STATEMENT
 
@@ -41,7 +42,7 @@ def render(report: AuditReport) -> bytes:
         "spdxId": f"{space}#document",
         "creationInfo": "_:made",
         "name": f"Energy of models, {report.query.of}",
-        "comment": STATEMENT,
+        "comment": "\n".join([STATEMENT, *(f"{name}: {value}" for name, value in disclosed(report).items())]),
     }
     if packages:
         whole["rootElement"] = [package["spdxId"] for package in packages]

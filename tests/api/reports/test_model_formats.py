@@ -15,6 +15,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from spdx_python_model import v3_0_1
 
+from joulegate.core.records import Kind
 from joulegate_api.reports import FORMATS
 from joulegate_api.reports.ai_act import COLUMNS as AI_ACT
 from tests.api.reports import reported
@@ -185,3 +186,29 @@ def test_no_cell_begins_a_formula(name: str, hostile: str) -> None:
     cells = [cell for row in table(name, reported.hostile(hostile)) for cell in row.values()]
     assert any(cell.startswith("'") for cell in cells)
     assert not [cell for cell in cells if cell[:1] in ("=", "+", "@")]
+
+
+@pytest.mark.parametrize(
+    ("energy", "grams", "mwh", "kwh", "tonnes"),
+    [
+        ("1", "559.02", "0.001", "1", 0.00055902),
+        ("1000", "559020", "1", "1000", 0.55902),
+        ("0.5", "279.51", "0.0005", "0.5", 0.00027951),
+        ("2500", "1397550", "2.5", "2500", 1.39755),
+        ("0.001", "0.55902", "0.000001", "0.001", 0.00000055902),
+    ],
+)
+def test_the_same_energy_is_grams_tonnes_kwh_and_mwh_as_each_format_asks(
+    energy: str, grams: str, mwh: str, kwh: str, tonnes: float
+) -> None:
+    report = reported.plain(reported.at_kwh("a", energy, kind=Kind.TRAINING))
+    card = yaml.safe_load(text("huggingface", report))
+    assert card["co2_eq_emissions"]["emissions"] == pytest.approx(float(grams))
+    (row,) = [row for row in table("ai-act", report) if row["item"] == "training: energy"]
+    assert (row["value"], row["unit"]) == (mwh, "MWh")
+    (component,) = json.loads(text("sci", report))["components"]
+    assert (component["energy_kwh"], component["operational_carbon_g"]) == (kwh, grams)
+    (charge,) = table("focus", report)
+    assert (charge["x_EnergyKwh"], charge["x_CarbonLocationG"]) == (kwh, grams)
+    assert f'"value": {tonnes}' in text("cyclonedx", report) or f'"value": {tonnes:.14f}' in text("cyclonedx", report)
+    assert f'"ai_energyQuantity": "{kwh}"' in text("spdx", report)
