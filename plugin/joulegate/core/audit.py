@@ -265,8 +265,7 @@ def audit(
         under_pack=_under_pack(query.against, slices, evidence.intensities),
         checks=(*_recomputed(inside), totals_again(totals, runs, devices), balances_again(balances)),
     )
-    report = replace(report, opinions=opinions_of(inside, evidence.readings))
-    return _sealed(_beside(report, slices, evidence))
+    return _sealed(_beside(replace(report, opinions=opinions_of(inside, evidence.readings)), slices, evidence))
 
 
 def _inside(query: Query, facts: Iterable[Fact]) -> list[Fact]:
