@@ -19,6 +19,9 @@ _LONGEST: Final = 28
 _STEPS: Final = 24
 _HEIGHT: Final = SIZE + 3
 
+_APART: Final = 4
+"""At least so many pixels lie between two labels on one line, or they would read as one word."""
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -85,9 +88,13 @@ def place_labels(marks: Sequence[tuple[str, Box]], obstacles: Sequence[Box], fra
             others = [box for _, box in marks if box != mark]
             if free and frame.holds(candidate.box) and not _crosses(candidate.leader, others):
                 placed.append(candidate)
-                taken.append(candidate.box)
+                taken.append(_with_room(candidate.box))
                 break
     return tuple(placed)
+
+
+def _with_room(box: Box) -> Box:
+    return Box(box.left - _APART, box.top, box.right + _APART, box.bottom)
 
 
 def _candidates(text: str, mark: Box) -> Iterator[Placed]:

@@ -99,6 +99,14 @@ def test_no_text_lies_on_another(rows: list[tuple[str, Fraction, Fraction, bool]
             assert not box.meets(other)
 
 
+def test_labels_side_by_side_do_not_read_as_one_word() -> None:
+    marks = [("11", Box(100, 100, 114, 114)), ("11", Box(154, 100, 168, 114))]
+    one_line = [Box(0, 0, 600, 98), Box(0, 116, 600, 320)]
+    assert len(place_labels(marks, one_line, Box(0, 0, 600, 320))) == 2
+    with_no_room_at_the_right = Box(0, 0, 170, 320)
+    assert len(place_labels(marks, one_line, with_no_room_at_the_right)) == 1
+
+
 @given(st.lists(st.tuples(st.floats(0, 600), st.floats(0, 300)), max_size=12))
 def test_a_label_covers_no_mark_and_no_obstacle(spots: list[tuple[float, float]]) -> None:
     frame = Box(0, 0, 620, 320)
