@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,8 @@ from tests.cluster.programs import Clients
 from tests.cluster.test_chart import bound, rendered
 
 OPERATOR = "joulegate-operator"
+QUICK = {"JOULEGATE_OPERATOR_RESYNC_S": "1", "JOULEGATE_OPERATOR_RELIST_S": "3"}
+"""A pace for tests; an installation takes the operator's own."""
 
 
 @dataclass(slots=True)
@@ -31,6 +33,7 @@ class Operating:
     address: str | None = None
     """Where the operators call; by default the API of `gate` itself."""
     operators: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    pace: Mapping[str, str] = field(default_factory=lambda: QUICK)
 
     def start(self, name: str = "operator") -> None:
         environment = {
@@ -38,8 +41,7 @@ class Operating:
             "JOULEGATE_KUBECONFIG": str(self.gate.plane.kubeconfig_of(OPERATOR)),
             "JOULEGATE_ADDRESS": self.address or self.gate.client.address,
             "JOULEGATE_TOKEN_FILE": str(self.token),
-            "JOULEGATE_OPERATOR_RESYNC_S": "1",
-            "JOULEGATE_OPERATOR_RELIST_S": "3",
+            **self.pace,
         }
         with (self.gate.home / f"{name}.log").open("ab") as log:
             command = [sys.executable, "-m", "joulegate_operators.main"]
@@ -80,9 +82,11 @@ def operating(
 
 
 @contextmanager
-def operates(api: Api, tools: Clients, gate: Admitting, address: str | None = None) -> Iterator[Operating]:
+def operates(
+    api: Api, tools: Clients, gate: Admitting, address: str | None = None, pace: Mapping[str, str] = QUICK
+) -> Iterator[Operating]:
     """An operator beside an API, and the policy that lets it alone close namespaces."""
-    made = Operating(gate, address)
+    made = Operating(gate, address, pace=pace)
     named = {OPERATOR, "joulegate-namespaces"}
     for source in rendered(tools, "--set", "admission.install=true", "--set", f"operator.username={OPERATOR}"):
         if source["metadata"]["name"] in named:
