@@ -1,9 +1,10 @@
 """How long `joulegate verify` takes for a bundle of a million entries, and how much memory.
 
-    python -m bench.verification [--entries N] [--records N] [--out FILE]
+    python -m bench.verification [--entries N] [--records N] [--batches N] [--out FILE]
 
 The bundle is made first, in a folder that is removed afterwards; the command is measured as a
-process of its own. Most entries are decisions as the ledger writes them, some are records.
+process of its own. Most entries are decisions as the ledger writes them, some are records, and some are batches
+of windows: each a day of one accelerator, whose sums and prices are computed again.
 """
 
 from __future__ import annotations
@@ -25,11 +26,15 @@ AIM_S = 60.0
 AIM_BYTES = 1 << 30
 
 
-def measure(entries: int, records: int) -> dict[str, Any]:
+A_DAY = 96
+"""Windows of a batch: a quarter-hour each."""
+
+
+def measure(entries: int, records: int, batches: int) -> dict[str, Any]:
     """Make a bundle and verify it once."""
     with tempfile.TemporaryDirectory() as place:
         log = Log()
-        folder = write_bundle(Path(place) / "bundle", log, lines_of(log, entries, records))
+        folder = write_bundle(Path(place) / "bundle", log, lines_of(log, entries, records, batches, A_DAY))
         size = sum(path.stat().st_size for path in folder.iterdir())
         command = [
             str(Path(sys.executable).with_name("joulegate")),
@@ -48,6 +53,7 @@ def measure(entries: int, records: int) -> dict[str, Any]:
     return {
         "entries": verdict["tree_size"],
         "records": records,
+        "windows": batches * A_DAY,
         "bundle_bytes": size,
         "verdict": verdict["verdict"],
         "exit_code": process.returncode,
@@ -64,9 +70,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entries", type=int, default=1_000_000)
     parser.add_argument("--records", type=int, default=10_000)
+    parser.add_argument("--batches", type=int, default=1_000, help="of windows, a day of one accelerator each")
     parser.add_argument("--out", type=Path, default=RESULT)
     asked = parser.parse_args()
-    found = measure(asked.entries, asked.records)
+    found = measure(asked.entries, asked.records, asked.batches)
     text = json.dumps(found, indent=2)
     print(text)
     asked.out.write_text(text + "\n", encoding="utf-8")

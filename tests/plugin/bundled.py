@@ -157,13 +157,13 @@ def charged_body(rows: list[dict[str, Any]], digest: str) -> dict[str, Any]:
     }
 
 
-def lines_of(log: Log, count: int, records: int = 3, batches: int = 0) -> Iterator[bytes]:
-    """At least ``count`` entries: records, batches of windows, and decisions otherwise; the key's comes first."""
+def lines_of(log: Log, count: int, records: int = 3, batches: int = 0, size: int = 4) -> Iterator[bytes]:
+    """At least ``count`` entries, the key's first: records, batches of ``size`` windows, and decisions otherwise."""
     yield log.key_event()
     for number in range(records):
         yield log.line(EntryType.RECORD, f"record-{number}", record_body(number))
     for number in range(batches):
-        yield log.windows(number)
+        yield log.windows(number, size)
     for number in range(count - records - batches - 2):
         yield log.line(EntryType.DECISION, f"hold-{number}", decision(number))
 
