@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from joulegate.core.budgets import CarryOver
+from joulegate.core.budgets import CarryOver, Reason
 from joulegate.core.errors import ConflictError, NotFoundError
 from joulegate.core.units import Unit
 from joulegate_api.store import Amounts, BudgetException, ReasonCode, Store
@@ -136,3 +136,17 @@ def test_what_an_exception_gave_is_not_carried(store: Store, clock: Clock) -> No
     store.holds.release("local", "run", "operator")
     assert store.budgets.balance("vision", at=MORNING).balances[Unit.MJ].exceptions == 400  # the part that was used
     assert store.closes.close("vision", MORNING, "admin").carried.mj == 1_000
+
+
+def test_what_is_carried_on_relieves_the_exceptions_of_the_next_period(store: Store, clock: Clock) -> None:
+    """What an exception had to carry fits the limit once the rest has come, so nothing of it stays when it ends."""
+    clock.now = LATER
+    asked = BudgetException("e", "vision", ("vision",), Amounts(500, 0, 0), None, "why", None, "ann", LATER + QUARTER)
+    store.exceptions.request(asked)
+    store.exceptions.approve("e", "bob")
+    assert store.ledger.decide(request("run", quote(1_400, start=LATER))).reason is Reason.EXCEPTION_GRANTED
+    assert store.closes.close("vision", MORNING, "admin").carried.mj == 1_000
+    clock.now += QUARTER
+    balance = store.budgets.balance("vision").balances[Unit.MJ]
+    assert (balance.carried, balance.exceptions, balance.available) == (1_000, 0, 600)
+    assert store.trial_balance.run().differences == ()
