@@ -59,10 +59,11 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
 
 def review_json(uid: str, verdict: Verdict) -> dict[str, Any]:
     """The AdmissionReview that answers ``uid``."""
+    told = verdict_json(verdict)
     response: dict[str, Any] = {
         "uid": uid,
         "allowed": verdict.allowed,
-        "auditAnnotations": {"verdict": json.dumps(verdict_json(verdict), ensure_ascii=False)},
+        "auditAnnotations": {"verdict": json.dumps(told, ensure_ascii=False)},
     }
     warnings = warnings_of(verdict)
     if warnings:
@@ -72,7 +73,7 @@ def review_json(uid: str, verdict: Verdict) -> dict[str, Any]:
             "status": "Failure",
             "code": REFUSED,
             "reason": "TooManyRequests",
-            "message": f"exceeded quota: {sentence(verdict)}",
+            "message": f"exceeded quota: {told['message']}",
         }
     return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
 

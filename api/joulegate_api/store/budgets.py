@@ -74,6 +74,7 @@ class Budgets:
         self._database = database
         self._writer = writer
         self._tenant = tenant
+        self._glances = versions.Glances(database, tenant)
         self._known: Hierarchy | None = None
         self._lock = threading.Lock()
 
@@ -157,7 +158,7 @@ class Budgets:
         if connection is None:
             with self._lock:
                 known = self._known
-            if known is not None and known.version == versions.glance(self._database, self._tenant).hierarchy:
+            if known is not None and known.version == self._glances.now().hierarchy:
                 return known
             with self._database.read() as reading:
                 return self.hierarchy(reading)

@@ -67,6 +67,7 @@ class RateShelf:
         self._database = database
         self._writer = writer
         self._tenant = tenant
+        self._glances = versions.Glances(database, tenant)
         self._known: Book | None = None
         self._lock = threading.Lock()
 
@@ -103,7 +104,7 @@ class RateShelf:
         if connection is None:
             with self._lock:
                 known = self._known
-            if known is not None and known.version == versions.glance(self._database, self._tenant).rates:
+            if known is not None and known.version == self._glances.now().rates:
                 return known
             with self._database.read() as reading:
                 return self.shelf(reading)

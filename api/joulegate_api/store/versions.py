@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Final, Literal, NamedTuple
 
 from sqlalchemy import Connection, select, update
 
+from joulegate_api.store.combining import Combiner
 from joulegate_api.store.database import Database
 from joulegate_api.store.entries import Transaction
 from joulegate_api.store.tables import versions
+
+LARGEST_BATCH: Final = 1_024
+"""Callers that share one glance; all of them, as far as any service lets them in at once."""
 
 
 class Versions(NamedTuple):
@@ -26,10 +31,22 @@ def current(connection: Connection, tenant: str) -> Versions:
     return Versions(*row) if row else Versions(0, 0)
 
 
-def glance(database: Database, tenant: str) -> Versions:
-    """The counters now, in one journey to the database: every decision asks for them."""
-    with database.glance() as connection:
-        return current(connection, tenant)
+class Glances:
+    """The counters for every decision: who asks while one journey is under way shares the next, never that one."""
+
+    def __init__(self, database: Database, tenant: str) -> None:
+        """Look at nothing yet."""
+        self._database = database
+        self._tenant = tenant
+        self._combiner: Combiner[None, Versions] = Combiner(self._serve, LARGEST_BATCH)
+
+    def now(self) -> Versions:
+        """The counters, read after this call began."""
+        return self._combiner.ask(None)
+
+    def _serve(self, asked: Sequence[None]) -> Sequence[Versions]:
+        with self._database.glance() as connection:
+            return [current(connection, self._tenant)] * len(asked)
 
 
 def advance(transaction: Transaction, name: Literal["hierarchy", "rates"]) -> int:

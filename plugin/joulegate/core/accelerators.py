@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 from joulegate.core.units import Power
@@ -45,6 +46,7 @@ def canonical_model(name: str) -> str:
     return _SUFFIX.sub("", text)
 
 
+@lru_cache(maxsize=256)
 def nameplate(name: str) -> Power | None:
     """Default power limit of a board by its name; None for a board that is not in the table."""
     text = canonical_model(name)

@@ -50,10 +50,12 @@ _PLAIN: Final = ("J", "g", "s")
 
 def scale_for(largest: Fraction | int, scales: tuple[Scale, ...]) -> Scale:
     """The largest unit of which ``largest`` is at least one, else the smallest; zero is in a plain unit."""
-    fitting = [scale for scale in scales if abs(Fraction(largest)) >= scale.base_units]
-    if not fitting:
-        return scales[0] if largest else next(scale for scale in scales if scale.unit in _PLAIN)
-    return fitting[-1]
+    for scale in reversed(scales):
+        base = scale.base_units
+        # Compared crosswise in whole numbers: every decision is told in words, and fractions are slow.
+        if abs(largest.numerator) * base.denominator >= base.numerator * largest.denominator:
+            return scale
+    return scales[0] if largest else next(scale for scale in scales if scale.unit in _PLAIN)
 
 
 def common_scale(values: Iterable[Fraction | int | None], scales: tuple[Scale, ...]) -> Scale:
@@ -129,7 +131,7 @@ def percent(share: Fraction | float, digits: int = 2) -> str:
 def _shown(value: Fraction | int | None, scales: tuple[Scale, ...], missing: str, scale: Scale | None = None) -> str:
     if value is None:
         return missing
-    scale = scale or scale_for(Fraction(value), scales)
+    scale = scale or scale_for(value, scales)
     return f"{in_scale(value, scale)} {scale.unit}"
 
 
