@@ -1,10 +1,12 @@
 """The operator's part over HTTP: holds asked for, confirmed and released; lists as evidence; adoption."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from joulegate.core.log import EntryType
+from joulegate_api.store import inventories
 from tests.api.running import Service, budget, job, review, verdict_of
 
 DEMAND: dict[str, Any] = {
@@ -63,7 +65,8 @@ def test_the_verdict_is_that_of_admission(service: Service) -> None:
     assert (refused.json()["budget"], refused.json()["fits"]) == ("vision", str(100 * 3_600_000))
 
 
-def test_a_list_confirms_expires_ends_and_adopts(service: Service) -> None:
+def test_a_list_confirms_expires_ends_and_adopts(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventories, "KEPT_WITHIN", timedelta(0))
     service.put("/v1/budgets/vision", budget(limits={"energyKwh": "1"}))
     for uid in ("uid-1", "uid-2"):
         service.post(f"/v1/holds/{uid}/request", asked(name=uid), by="operator")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, case, delete, func, insert, select, update
 
 from joulegate.core.encoding import encode
 from joulegate.core.errors import InvalidInputError
@@ -24,6 +24,9 @@ from joulegate_api.store.meter_tables import inventories, objects
 from joulegate_api.store.releases import Releases
 from joulegate_api.store.shrinking import shrink
 from joulegate_api.store.transitions import CONFIRM, EXPIRE, Transitions, step
+
+KEPT_WITHIN: Final = timedelta(seconds=30)
+"""How long after its decision an object may still be kept: a webhook that is asked beside or after ours has 30 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +105,8 @@ class Inventories:
 
         A hold of the kind is confirmed where its root is listed, and shrinks to its demand where
         that is smaller and the list was begun after every decision about the root. Where the list is complete,
-        was begun after the hold was made and is without the root, an unconfirmed hold has
-        expired and a confirmed one has ended.
+        was begun after the hold was made and is without the root, a confirmed hold has ended, and an
+        unconfirmed one has expired where the list was begun :data:`KEPT_WITHIN` after it.
         """
         if self._database_now() < inventory.begun_at:
             raise InvalidInputError("lies in the future", "begun_at")
@@ -114,10 +117,11 @@ class Inventories:
         with self._database.read() as connection:
             standing = self._standing(connection, inventory)
             known = self._known(connection, inventory)
+            young = self._young(connection, inventory)
         shrunk = self._shrink(inventory)
         listed = {seen.uid for seen in inventory.objects}
         there = {root for root in standing if root[1] in listed}
-        gone = set(standing) - there if inventory.complete else set()
+        gone = set(standing) - there - young if inventory.complete else set()
         confirmed = self._step(there, CONFIRM.after, inventory)
         expired = self._step(gone, EXPIRE.after, inventory)
         ended = {root: standing[root] or inventory.begun_at for root in gone - set(expired)}
@@ -298,6 +302,19 @@ class Inventories:
             before = roots[root]
             roots[root] = row.ended_at if before is None else max(before, row.ended_at)
         return roots
+
+    def _young(self, connection: Connection, inventory: Inventory) -> set[Root]:
+        """Roots that nobody has seen yet and whose objects may have been kept after the list was begun."""
+        of = tables.holds.c
+        query = (
+            select(of.root_uid)
+            .where(of.tenant == self._tenant, of.cluster == inventory.cluster, of.resource == inventory.kind)
+            .where(of.state.in_([state.value for state in LIVE]))
+            .group_by(of.root_uid)
+            .having(func.max(of.decided_at) > inventory.begun_at - KEPT_WITHIN)
+            .having(func.sum(case((of.state == HoldState.CONFIRMED.value, 1), else_=0)) == 0)
+        )
+        return {(inventory.cluster, uid) for uid in connection.execute(query).scalars()}
 
     def _known(self, connection: Connection, inventory: Inventory) -> set[str]:
         of = tables.holds.c

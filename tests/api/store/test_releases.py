@@ -11,7 +11,8 @@ import pytest
 from joulegate.core.metering import Boundary, Method
 from joulegate.core.units import Unit
 from joulegate_api.store import Evidence, HoldState, Inventory, ObjectSeen, Origin, PodSeen, Store, Window, WindowBatch
-from tests.api.store.examples import MORNING, QUARTER, Clock, budget, intensity, price, quote, request, site
+from joulegate_api.store.inventories import KEPT_WITHIN
+from tests.api.store.examples import MORNING, QUARTER, Clock, budget, demand, intensity, price, quote, request, site
 
 MINUTE = timedelta(minutes=1)
 
@@ -102,6 +103,26 @@ def test_an_unconfirmed_hold_expires_only_on_a_complete_list_begun_after_it_with
     assert states(store) == [HoldState.UNCONFIRMED]
     listed(store, clock)
     assert (states(store), standing(store)) == ([HoldState.EXPIRED], (0, 0))
+
+
+def test_an_object_that_is_kept_after_the_list_was_begun_keeps_its_hold(store: Store, clock: Clock) -> None:
+    """Between the decision and the object other webhooks may take their time; a list begun then proves nothing."""
+    store.ledger.decide(request(quoted=100))
+    clock.now += KEPT_WITHIN - timedelta(milliseconds=1)
+    early = store.inventories.put(Inventory("local", "jobs", clock.now, complete=True, objects=()))
+    assert (early.expired, early.ended, states(store)) == ((), (), [HoldState.UNCONFIRMED])
+    clock.now += timedelta(milliseconds=1)
+    late = store.inventories.put(Inventory("local", "jobs", clock.now, complete=True, objects=()))
+    assert (late.expired, states(store)) == (("root",), [HoldState.EXPIRED])
+
+
+def test_growth_that_nobody_has_seen_does_not_keep_a_root_that_is_gone(store: Store, clock: Clock) -> None:
+    store.ledger.decide(request(quoted=100))
+    listed(store, clock, job())
+    store.ledger.decide(request(quoted=150, demand=demand(2)))
+    clock.now += timedelta(seconds=1)
+    gone = store.inventories.put(Inventory("local", "jobs", clock.now, complete=True, objects=()))
+    assert (gone.ended, standing(store)[1]) == (("root",), 0)
 
 
 def test_one_list_ends_every_part_of_a_root_that_ended_before_it_was_ever_confirmed(store: Store, clock: Clock) -> None:
