@@ -49,7 +49,7 @@ _SHORT: Final = timedelta(seconds=20)
 def window(gpu: int, seq: int, of: int) -> Window:
     """The window ``seq`` of the ``of`` that a GPU has in the year, twenty seconds of a quarter-hour."""
     quarter, part = divmod(seq * QUARTERS, of)
-    start = YEAR.start + quarter * QUARTER + part * QUARTER // of
+    start = YEAR.start + quarter * QUARTER + part * (QUARTER - _SHORT) // of
     start = start.replace(microsecond=0)
     return Window(
         window_seq=seq,
