@@ -78,7 +78,7 @@ def batches(size: int) -> Iterator[tuple[WindowBatch, ...]]:
     for begin in range(0, each, A_BATCH):
         seqs = range(begin, min(each, begin + A_BATCH))
         yield tuple(
-            WindowBatch("local", f"node-{gpu}", f"node-{gpu}/log", 0, tuple(window(gpu, seq, each) for seq in seqs))
+            WindowBatch("local", f"node-{gpu}", f"node-{gpu}/log", begin, tuple(window(gpu, seq, each) for seq in seqs))
             for gpu in range(GPUS)
         )
 
