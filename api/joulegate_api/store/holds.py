@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, select, tuple_
 
 from joulegate.core.binding import Work
 from joulegate.core.budgets import Verdict
-from joulegate.core.encoding import decode, encode
+from joulegate.core.encoding import decode
 from joulegate.core.quotes import Quote
 from joulegate.core.workloads import Demand
 from joulegate_api.store.amounts import UNKNOWN, Amounts
@@ -97,6 +97,18 @@ class Held:
     namespace: str = ""
 
 
+class New(NamedTuple):
+    """A part that is written for the first time; ``demand`` and ``verdict`` in the form of its entry."""
+
+    request: HoldRequest
+    held: Held
+    origin: Origin
+    decided_at: datetime
+    quote: str
+    demand: Any
+    verdict: Any
+
+
 def namespaces_of(parts: Iterable[Held]) -> set[str]:
     """Whose work these parts are held for."""
     return {part.namespace for part in parts}
@@ -168,7 +180,7 @@ def unconfirmed_pending(connection: Connection, tenant: str, parts: Iterable[Hel
     return [(Key(row.budget, row.period_start), Amounts.read(row, "pending")) for row in rows]
 
 
-def add(transaction: Transaction, made: Sequence[tuple[HoldRequest, Held, Origin, datetime, str]]) -> None:
+def add(transaction: Transaction, made: Sequence[New]) -> None:
     """Write new holds with their claims."""
     if not made:
         return
@@ -185,25 +197,25 @@ def add(transaction: Transaction, made: Sequence[tuple[HoldRequest, Held, Origin
             "namespace": request.namespace,
             "name": request.name,
             "subject": request.subject,
-            "demand": encode(held.demand),
+            "demand": demand,
             "quote": quote,
-            "verdict": encode(held.verdict),
+            "verdict": verdict,
             "decided_at": decided_at,
         }
-        for request, held, origin, decided_at, quote in made
+        for request, held, origin, decided_at, quote, demand, verdict in made
     ]
     claims = [
         {
             "tenant": transaction.tenant,
-            "hold_id": held.hold_id,
+            "hold_id": part.held.hold_id,
             "budget": key.budget,
             "period_start": key.start,
             **amounts.columns("held"),
             **Amounts().columns("drawn"),
             **amounts.known().columns("pending"),
         }
-        for _, held, _, _, _ in made
-        for key, amounts in held.claims.items()
+        for part in made
+        for key, amounts in part.held.claims.items()
     ]
     add_rows(transaction.connection, holds, rows)
     add_rows(transaction.connection, hold_claims, claims)

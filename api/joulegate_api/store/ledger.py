@@ -22,7 +22,7 @@ from joulegate_api.store.bulk import WORTH_COPYING, ask
 from joulegate_api.store.combining import Combiner
 from joulegate_api.store.database import Database, RefusedError
 from joulegate_api.store.entries import Transaction, Writer
-from joulegate_api.store.holds import Held, HoldRequest, HoldState, Origin, Root
+from joulegate_api.store.holds import Held, HoldRequest, HoldState, New, Origin, Root
 from joulegate_api.store.planning import Plan, beyond, countable, judge, plan, repeated, rooms
 from joulegate_api.store.quoted import ON_TOP
 from joulegate_api.store.quotes import quote_hash, write_quote
@@ -51,7 +51,7 @@ class _Decision:
     """One request while its batch is decided."""
 
     verdict: Verdict
-    made: tuple[HoldRequest, Held, Origin, datetime, str] | None = None
+    made: New | None = None
 
 
 class Ledger:
@@ -76,6 +76,11 @@ class Ledger:
         cannot be used.
         """
         return self._rehearse(request) if dry_run else self._combiner.ask(request)
+
+    def decide_all(self, requests: Sequence[HoldRequest]) -> list[Verdict | Exception]:
+        """Decide many requests of one caller, each as :meth:`decide` does; an error stands for its request."""
+        batches = (requests[at : at + LARGEST_BATCH] for at in range(0, len(requests), LARGEST_BATCH))
+        return [answered for batch in batches for answered in self._serve(batch)]
 
     def note(self, place: Place, verdict: Verdict) -> Verdict:
         """Keep a verdict that no balance was asked for (nobody could decide, or nothing binds); returns it dated."""
@@ -192,6 +197,7 @@ class Ledger:
         before = rooms(asked, accounts)
         verdict = judge(asked, accounts, before, now, growth=growth)
         decision = _Decision(verdict)
+        held = None
         if verdict.allowed or request.origin is Origin.RENEWED:
             verdict = decision.verdict = replace(verdict, hold=hold_id)
             runs = request.origin is not Origin.ADMITTED
@@ -199,13 +205,16 @@ class Ledger:
             held = Held(
                 hold_id, _root(request), len(own), state, request.demand, verdict, asked.asked, request.namespace
             )
-            decision.made = (request, held, Origin.GROWTH if growth and not runs else request.origin, now, quote)
             own.append(held)
             for key, amounts in asked.asked.items():
                 accounts[key].counts(None if amounts.micros is None else planned.currency)
                 accounts[key].post(NOTHING, amounts, request.namespace)
         fact_id = hold_id if verdict.hold else f"{hold_id}/{uuid4().hex}"  # a refusal is decided again each time
-        transaction.log(EntryType.DECISION, fact_id, now, _entry(asked, verdict, before, quote_hash(quote)))
+        entry = _entry(asked, verdict, before, quote_hash(quote))
+        transaction.log(EntryType.DECISION, fact_id, now, entry)
+        if held is not None:
+            origin = Origin.GROWTH if growth and request.origin is Origin.ADMITTED else request.origin
+            decision.made = New(request, held, origin, now, quote, entry["demand"], entry["verdict"])
         return decision
 
 

@@ -85,14 +85,16 @@ def _object_writer(kind: type) -> Callable[[Any], dict[str, Any]]:
         (name, _key(name, hint), _part_writer(name, hint), defaults.get(name, _ALWAYS)) for name, hint in _kinds(kind)
     ]
     return lambda value: {
-        written: part if part is None or type(part) is str else write(part)
+        written: part if (part := getattr(value, name)) is None or type(part) is str else write(part)
         for name, written, write, absent in parts
-        if (part := getattr(value, name)) != absent
+        if absent is _ALWAYS or getattr(value, name) != absent
     }
 
 
 def _part_writer(name: str, hint: Any) -> Callable[[Any], Any]:
     """Quantities are decimal strings; everything else goes by its own type."""
+    if isinstance(hint, type) and issubclass(hint, Enum | datetime):
+        return _writer(hint)
     if hint in _SUFFIX:
         unit = attrgetter(_SUFFIX[hint][1:])
         return lambda value: str(unit(value))
