@@ -157,7 +157,8 @@ def _ledger(parts: Context) -> metrics.LedgerState | None:
     """The gauges of the whole ledger; None where another replica tells them."""
     if not parts.store.sequencer.leads():
         return None
-    return metrics.LedgerState(budgets.current(parts.store), parts.store.overviews.now(), parts.keeper.state())
+    balances = ((found.budget.name, list(found.balances.values())) for found in parts.store.budgets.current())
+    return metrics.LedgerState(balances, parts.store.overviews.now(), parts.keeper.state())
 
 
 def _described(app: FastAPI) -> dict[str, Any]:

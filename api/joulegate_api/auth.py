@@ -64,6 +64,7 @@ ACCESS: Final[Mapping[tuple[str, str], Access]] = {
     ("GET", "/v1/budgets"): Access(READERS),
     ("GET", "/v1/budgets/{name}"): Access(READERS),
     ("GET", "/v1/budgets/{name}/balance"): Access(READERS),
+    ("GET", "/v1/balances"): Access(READERS),
     ("PUT", "/v1/budgets/{name}"): Access(OWNERS),
     ("DELETE", "/v1/budgets/{name}"): Access(OWNERS),
     ("GET", "/v1/budgets/{name}/statement"): Access(READERS),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -11,14 +10,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from joulegate.core.budgets import Balance
-from joulegate.core.errors import InvalidInputError, NotFoundError
+from joulegate.core.errors import InvalidInputError
 from joulegate.core.objects import API_VERSION, budget_from_object, budget_to_object
 from joulegate.core.units import Unit
 from joulegate.schema import STRICT, Moment
 from joulegate_api.bodies import Body, Raw, parse
 from joulegate_api.context import Caller, Context, Parts, answer, takes
 from joulegate_api.second_person import ChangeKind, must_wait, propose
-from joulegate_api.store import Change, Store
+from joulegate_api.store import BudgetBalances, Change
 
 router = APIRouter(tags=["budgets"])
 
@@ -90,10 +89,13 @@ def close_budget(name: str, parts: Parts, caller: Caller) -> Response:
 def get_balance(name: str, request: Request, parts: Parts) -> JSONResponse:
     """The balance of one period, unit by unit; a unit without a limit has `limit: null`."""
     query = QUERY.read_parameters(request.query_params.multi_items())
-    found = parts.store.budgets.balance(name, query.at, query.as_of)
-    units = {NAMES[unit]: balance_json(unit, found.balances.get(unit)) for unit in Unit}
-    body = {"budget": name, "period": found.period, **units, "as_of": found.as_of}
-    return answer(body)
+    return answer(_balances_json(parts.store.budgets.balance(name, query.at, query.as_of)))
+
+
+@router.get("/v1/balances")
+def list_balances(parts: Parts) -> JSONResponse:
+    """The present balance of every open budget, each as its own route answers; one whose span is not now has none."""
+    return answer({"balances": [_balances_json(found) for found in parts.store.budgets.current()]})
 
 
 def make(change: Change, parts: Context) -> dict[str, Any]:
@@ -125,14 +127,9 @@ def balance_json(unit: Unit, balance: Balance | None) -> dict[str, Any]:
     return body | {"currency": balance.currency} if unit is Unit.MICROS else body
 
 
-def current(store: Store) -> Iterator[tuple[str, Sequence[Balance]]]:
-    """The balances of every open budget in its present period; a budget whose span is not now has none."""
-    for budget in store.budgets.list():
-        try:
-            found = store.budgets.balance(budget.name)
-        except NotFoundError:
-            continue
-        yield budget.name, list(found.balances.values())
+def _balances_json(found: BudgetBalances) -> dict[str, Any]:
+    units = {NAMES[unit]: balance_json(unit, found.balances.get(unit)) for unit in Unit}
+    return {"budget": found.budget.name, "period": found.period, **units, "as_of": found.as_of}
 
 
 def _text(amount: int | None) -> str | None:

@@ -19,7 +19,7 @@ from joulegate_api.bodies import Body, RawBatch
 from joulegate_api.context import Caller, Context, Parts, answer, takes
 from joulegate_api.holds import work_of
 from joulegate_api.rebinding import rebind
-from joulegate_api.store import Evidence, Inventory, ObjectSeen, Origin, PodSeen
+from joulegate_api.store import Evidence, HoldRequest, Inventory, ObjectSeen, Origin, PodSeen
 
 INVENTORY: Final = Body(InventoryBody)
 _UNKNOWN: Final = Demand(Kind.TRAINING, ())
@@ -54,7 +54,7 @@ def put_inventory(cluster: str, kind: str, raw: RawBatch, parts: Parts, caller: 
         )
         for found in body.objects
     )
-    inventory = Inventory(cluster, kind, body.begun_at, body.complete, seen)
+    inventory = Inventory(cluster, kind, body.begun_at, body.complete, seen, body.part, body.parts)
     evidence = parts.store.inventories.put(inventory)
     left = _adopt(cluster, kind, body, evidence.unadmitted, parts, caller.name)
     rebound = rebind(cluster, kind, body, parts, caller.name)
@@ -99,6 +99,8 @@ def _demand(body: DemandBody | None) -> Demand | None:
 
 def _check(body: InventoryBody) -> None:
     """Every object stands once, and every pod; a pod that is itself the object is its own pod."""
+    if body.part >= body.parts:
+        raise InvalidInputError(f"there are {body.parts} parts, counted from 0", "part")
     objects: set[str] = set()
     pods: set[str] = set()
     for index, found in enumerate(body.objects):
@@ -120,15 +122,22 @@ def _adopt(
     labels = {namespace.name: namespace.labels for namespace in body.namespaces}
     budgets = {budget.name: budget for budget in parts.store.budgets.list()}
     left: dict[str, str] = {}
+    requests: dict[str, HoldRequest] = {}
     for uid in uids:
+        found = objects[uid]
         try:
-            _adopt_one(cluster, kind, objects[uid], labels.get(objects[uid].namespace), budgets, parts, principal)
+            requests[uid] = _request(cluster, kind, found, labels.get(found.namespace), budgets, parts, principal)
         except (InvalidInputError, Unresolved) as error:
             left[uid] = str(error)
+    for uid, decided in zip(requests, parts.store.ledger.decide_all(list(requests.values())), strict=True):
+        if isinstance(decided, InvalidInputError):
+            left[uid] = str(decided)
+        elif isinstance(decided, Exception):
+            raise decided
     return left
 
 
-def _adopt_one(
+def _request(
     cluster: str,
     kind: str,
     found: ObjectBody,
@@ -136,7 +145,7 @@ def _adopt_one(
     budgets: Mapping[str, Budget],
     parts: Context,
     principal: str,
-) -> None:
+) -> HoldRequest:
     demand = _demand(found.demand)
     if demand is None:
         raise Unresolved("its demand is not known")
@@ -156,4 +165,4 @@ def _adopt_one(
         labels_known=labels is not None,
     )
     request, _ = hold_request(asked, work_of(demand, found.namespace, labels or ()), demand, budgets, parts)
-    parts.store.ledger.decide(request)
+    return request

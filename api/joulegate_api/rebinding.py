@@ -59,7 +59,8 @@ def rebind(cluster: str, kind: str, body: InventoryBody, parts: Context, princip
             continue  # its hold was decided when it could be sized
         parts.store.ledger.decide(request)
         done.append(found.uid)
-    parts.compared[cluster, kind] = stamp
+    if body.part == body.parts - 1:
+        parts.compared[cluster, kind] = stamp
     return sorted(done)
 
 

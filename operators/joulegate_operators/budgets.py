@@ -17,7 +17,6 @@ from joulegate_operators.kinds import Custom, Kind
 from joulegate_operators.kube import Json
 
 _UNITS: Final = ("energy", "carbon", "cost")
-_NOT_FOUND: Final = 404
 
 
 class Budgets:
@@ -43,8 +42,11 @@ class Budgets:
         for name in reversed(parents_first({name: parent_of(each["spec"]) for name, each in known.items()})):
             if name not in wanted:
                 api.delete(f"/v1/budgets/{name}")
-        for name in parents_first({name: parent_of(each.spec) for name, each in wanted.items()}):
-            status = brought(api, wanted[name], known.get(name), now)
+        order = parents_first({name: parent_of(each.spec) for name, each in wanted.items()})
+        refused = {name: condition for name in order if (condition := brought(api, wanted[name], known.get(name)))}
+        balances = {each["budget"]: each for each in api.get("/v1/balances")["balances"]}
+        for name in order:
+            status = status_of(wanted[name], refused.get(name), balances.get(name), now)
             status["forecastExhaustion"] = self._forecasts.of(api, name, status)
             self._kind.write(wanted[name], status)
 
@@ -81,23 +83,26 @@ def source_of(budget: Custom) -> Json:
     return {"apiVersion": API_VERSION, "kind": "Budget", "metadata": {"name": budget.name}, "spec": budget.spec}
 
 
-def brought(api: Client, wanted: Custom, known: Json | None, now: datetime) -> Json:
-    """Bring the API to one budget where it is not; returns the status that the object should have."""
+def brought(api: Client, wanted: Custom, known: Json | None) -> Json | None:
+    """Bring the API to one budget where it is not; the condition of one that it does not take."""
     try:
         budget = budget_to_object(budget_from_object(source_of(wanted)))
         if known != budget:
             api.put(f"/v1/budgets/{wanted.name}", budget)
     except InvalidInputError as error:
-        return _status(wanted, now, {}, ready("False", "Invalid", str(error)))
+        return ready("False", "Invalid", str(error))
     except ApiError as error:
         if not error.refuses_content:
             raise
-        return _status(wanted, now, {}, ready("False", "Refused", error.detail))
-    try:
-        balance = api.get(f"/v1/budgets/{wanted.name}/balance")
-    except ApiError as error:
-        if error.status != _NOT_FOUND:
-            raise
+        return ready("False", "Refused", error.detail)
+    return None
+
+
+def status_of(wanted: Custom, refused: Json | None, balance: Json | None, now: datetime) -> Json:
+    """The status that an object should have; ``balance`` None has no period now."""
+    if refused is not None:
+        return _status(wanted, now, {}, refused)
+    if balance is None:
         return _status(wanted, now, {}, ready("True", "OutsidePeriod", "its period is not now"))
     return _status(wanted, now, balance, ready("True", "Accepted", ""), _exhausted(balance))
 

@@ -12,7 +12,7 @@ from kubernetes import client
 
 from joulegate.client import Client
 from joulegate.core.binding import Work, in_scope, lineage
-from joulegate.core.budgets import Budget, WhenUndecidable
+from joulegate.core.budgets import Budget, Scope, WhenUndecidable
 from joulegate.core.errors import InvalidInputError
 from joulegate.core.objects import budget_from_object
 from joulegate.core.records import Kind
@@ -60,16 +60,29 @@ class Labels:
         self._namespaces = namespaces
         self._unlabelled = _SYSTEM | {own}
         self._kube = kube
+        self._objects: list[Json] = []
+        self._denied: dict[str, tuple[Namespace, bool]] = {}
 
     def reconcile(self, api: Client, _now: datetime) -> None:
         """One pass, by the budgets that are in force; raises what the API and the cluster raise."""
         if not self._namespaces.synced.is_set():
             return
-        budgets = _in_force(api.get("/v1/budgets")["budgets"])
-        for namespace in self._namespaces.objects().values():
-            wanted = DENY if namespace.name not in self._unlabelled and denies(budgets, namespace) else None
+        namespaces = {each.name: each for each in self._namespaces.objects().values()}
+        self._look(api.get("/v1/budgets")["budgets"], namespaces)
+        for name, namespace in namespaces.items():
+            wanted = DENY if name not in self._unlabelled and self._denied[name][1] else None
             if namespace.labels.get(LABEL) != wanted:
-                self._write(namespace.name, wanted)
+                self._write(name, wanted)
+
+    def _look(self, objects: list[Json], namespaces: Mapping[str, Namespace]) -> None:
+        """Find anew what may have changed: everything with the budgets, else the namespaces that did."""
+        if objects != self._objects:
+            self._objects, self._denied = objects, {}
+        known = self._denied
+        same = {name: found for name, found in known.items() if found[0] == namespaces.get(name)}
+        changed = [each for name, each in namespaces.items() if name not in same]
+        strict = strict_scopes(_in_force(objects)) if changed else ()
+        self._denied = same | {each.name: (each, denies(strict, each)) for each in changed}
 
     def _write(self, name: str, value: str | None) -> None:
         try:
@@ -79,21 +92,25 @@ class Labels:
                 raise
 
 
-def denies(budgets: Mapping[str, Budget], namespace: Namespace) -> bool:
-    """Whether any budget that may bind work there, or one above it, refuses what cannot be decided.
+def strict_scopes(budgets: Mapping[str, Budget]) -> Sequence[Scope]:
+    """The scopes of budgets that refuse what cannot be decided, themselves or by one above them."""
+    return [
+        budget.scope
+        for budget in budgets.values()
+        if budget.scope is not None and any(_is_strict(budgets[name]) for name in _lineage(budgets, budget.name))
+    ]
+
+
+def denies(strict: Iterable[Scope], namespace: Namespace) -> bool:
+    """Whether any of these scopes may hold work of a namespace.
 
     Without the service nobody knows of which kind the work is or which budget was
     chosen for it, so every budget that might bind counts.
     """
     labels = {**namespace.labels, _NAME_LABEL: namespace.name}
     works = [Work(namespace.name, kind.value, labels) for kind in Kind]
-    bound = [
-        budget.name
-        for budget in budgets.values()
-        if budget.scope is not None and any(in_scope(budget.scope, work) for work in works)
-    ]
-    above = {name for budget in bound for name in _lineage(budgets, budget)}
-    return any(_is_strict(budgets[name]) for name in above)
+    named = (scope for scope in strict if scope.namespaces is None or namespace.name in scope.namespaces)
+    return any(in_scope(scope, work) for scope in named for work in works)
 
 
 def _is_strict(budget: Budget) -> bool:

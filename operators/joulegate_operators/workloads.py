@@ -19,7 +19,7 @@ from kubernetes import client
 
 from joulegate.client import ApiError, Client
 from joulegate.core.periods import format_instant
-from joulegate.holds import OBJECTS_MOST, demand_body
+from joulegate.holds import demand_body
 from joulegate_operators.informer import Informer
 from joulegate_operators.kube import Json, KubeError, listed
 from joulegate_operators.namespaces import Namespace
@@ -33,6 +33,9 @@ _SHARE: Final = 10
 
 _MARGIN: Final = timedelta(seconds=2)
 """How far this clock may be ahead of the database's. A list that says it began earlier proves less, never more."""
+
+_PART: Final = 2_000
+"""Objects and pods that are told at once; a longer list goes in parts."""
 
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 _NOT_FOUND: Final = 404
@@ -174,18 +177,19 @@ class Workloads:
         objects = [self._read_again(workload) for uid, workload in known[resource].items() if uid in inside]
         pods = self._pods_by_owner([*known[PODS].values(), *self._ended.gone.values()])
         bodies = [object_body(workload, _pods_of(workload, resource, pods)) for workload in objects]
-        labels = self._namespaces.objects().values()
-        whole = len(bodies) <= OBJECTS_MOST
-        for some in _chunks(bodies, OBJECTS_MOST):
-            names = {body["namespace"] for body in some}
+        names = {body["namespace"] for body in bodies}
+        labels = [each.body for each in self._namespaces.objects().values() if each.name in names]
+        chunks = list(_chunks(bodies))
+        for part, some in enumerate(chunks):
+            list_of = {
+                "begun_at": format_instant(began - _MARGIN),
+                "complete": True,
+                "part": part,
+                "parts": len(chunks),
+            }
             told = api.put(
                 f"/v1/inventories/{self._cluster}/{resource.name}",
-                {
-                    "begun_at": format_instant(began - _MARGIN),
-                    "complete": whole,
-                    "objects": some,
-                    "namespaces": [each.body for each in labels if each.name in names],
-                },
+                {**list_of, "objects": some, "namespaces": labels},
             )
             self._tell(resource, told["unadmitted"])
             for uid in told["unadmitted_usage"]:
@@ -298,6 +302,14 @@ def _busy(workloads: Iterable[Workload], roots: Mapping[str, str]) -> set[str]:
     return {roots[each.uid] for each in workloads if each.ended_at is None and each.owner_uid is not None}
 
 
-def _chunks(bodies: Sequence[Json], most: int) -> Iterator[Sequence[Json]]:
-    for begin in range(0, max(len(bodies), 1), most):
-        yield bodies[begin : begin + most]
+def _chunks(bodies: Sequence[Json]) -> Iterator[Sequence[Json]]:
+    """One body after the other, none larger than can be decided while its sender waits; one where there is nothing."""
+    some: list[Json] = []
+    size = 0
+    for body in bodies:
+        if some and size + 1 + len(body["pods"]) > _PART:
+            yield some
+            some, size = [], 0
+        some.append(body)
+        size += 1 + len(body["pods"])
+    yield some

@@ -172,7 +172,8 @@ class NamespaceBody:
 class InventoryBody:
     """``PUT /v1/inventories/{cluster}/{kind}``: a list of one kind, begun at ``begun_at``.
 
-    Only a complete list proves that something is not there.
+    Only a complete list proves that something is not there. A long one comes in ``parts`` bodies with the same
+    ``begun_at``, one after the other, numbered by ``part`` from 0; the last one proves it.
     """
 
     __pydantic_config__ = STRICT
@@ -180,6 +181,8 @@ class InventoryBody:
     complete: bool
     objects: Annotated[tuple[ObjectBody, ...], Items(OBJECTS_MOST)]
     namespaces: Annotated[tuple[NamespaceBody, ...], Items(OBJECTS_MOST)] = ()
+    part: Annotated[int, Count(0, OBJECTS_MOST)] = 0
+    parts: Annotated[int, Count(1, OBJECTS_MOST)] = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from joulegate.core.units import Unit
-from joulegate_api.budgets import balance_json, current
+from joulegate_api.budgets import balance_json
 from tests.api.running import Service, budget, job, priced, record, review
 
 
@@ -105,4 +105,19 @@ def test_a_budget_whose_span_is_over_has_no_current_balance(sqlite_service: Serv
     over = {"start": "2020-01-01T00:00:00Z", "end": "2021-01-01T00:00:00Z"}
     sqlite_service.put("/v1/budgets/vision", budget())
     sqlite_service.put("/v1/budgets/over", budget("over", period=over))
-    assert [name for name, _ in current(sqlite_service.store)] == ["vision"]
+    found = sqlite_service.get("/v1/balances").json()["balances"]
+    assert [each["budget"] for each in found] == ["vision"]
+
+
+def test_all_balances_together_are_those_of_each_budget(service: Service) -> None:
+    names = [f"budget-{number}" for number in range(3)]
+    for number, name in enumerate(names):
+        scope = {"namespaces": [name]}
+        service.put(f"/v1/budgets/{name}", budget(name, scope=scope, limits={"energyKwh": str(number + 1)}))
+    service.post("/v1/admission/validate", review(job(namespace=names[1], gpus=1, duration="10m"), namespace=names[1]))
+    together = {each["budget"]: each for each in service.get("/v1/balances").json()["balances"]}
+    assert sorted(together) == names
+    assert together[names[1]]["energy"]["pending"] != "0"
+    for name in names:
+        alone = service.get(f"/v1/budgets/{name}/balance").json()
+        assert together[name] | {"as_of": None} == alone | {"as_of": None}

@@ -91,6 +91,23 @@ def test_a_list_confirms_expires_ends_and_adopts(service: Service, monkeypatch: 
     assert energy(service)["pending"] == "0"
 
 
+def test_a_list_in_parts_proves_what_is_not_there_with_its_last_part(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inventories, "KEPT_WITHIN", timedelta(0))
+    service.put("/v1/budgets/vision", budget(limits={"energyKwh": "10"}))
+    for uid in ("uid-1", "uid-2", "uid-3"):
+        service.post(f"/v1/holds/{uid}/request", asked(name=uid), by="operator")
+    begun_at, parts = now(service), {"parts": 2}
+    path = "/v1/inventories/local/jobs"
+    first = service.put(path, listed(seen("uid-1"), begun_at=begun_at) | parts | {"part": 0}, by="operator").json()
+    assert (first["confirmed"], first["expired"]) == (["uid-1"], [])
+    last = service.put(path, listed(seen("uid-2"), begun_at=begun_at) | parts | {"part": 1}, by="operator").json()
+    assert (last["confirmed"], last["expired"], last["ended"]) == (["uid-2"], ["uid-3"], [])
+    beyond = service.put(path, listed(begun_at=begun_at) | parts | {"part": 2}, by="operator")
+    assert (beyond.status_code, beyond.json()["errors"][0]["field"]) == (422, "part")
+
+
 def test_a_list_with_a_smaller_demand_gives_the_difference_back(service: Service) -> None:
     service.put("/v1/budgets/vision", budget())
     eight = DEMAND | {"groups": [{"accelerators": "8", "gpu_model": "H100"}]}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, select, tuple_
 
 from joulegate.core.binding import Binding, Work, bind, check_tree
 from joulegate.core.budgets import Balance, Budget
@@ -24,6 +24,8 @@ from joulegate_api.store.tables import budget_revisions
 
 REMEMBERED: Final = 10_000
 """Bindings that are kept at once."""
+
+_CHUNK: Final = 200  # budgets that are read at once; SQLite bounds the variables of a statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Budgets:
         self._tenant = tenant
         self._glances = versions.Glances(database, tenant)
         self._known: Hierarchy | None = None
+        self._read: dict[str, tuple[int, Budget]] = {}
         self._lock = threading.Lock()
 
     def put(self, budget: Budget, principal: str) -> bool:
@@ -148,6 +151,21 @@ class Budgets:
             found = balances.standing(connection, self._tenant, base, period, moment, moment if as_of else None)
         return BudgetBalances(budget, period, found, moment)
 
+    def current(self) -> tuple[BudgetBalances, ...]:
+        """The balances of every open budget in its present period; one whose span is not now has none."""
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            budgets = self.hierarchy(connection).budgets
+            periods = {name: budgets[name].period.period_at(now) for name in sorted(budgets)}
+            keys = {balances.Key(name, period.start): period for name, period in periods.items() if period is not None}
+            found: dict[balances.Key, balances.Account] = {}
+            for some in (list(keys)[at : at + _CHUNK] for at in range(0, len(keys), _CHUNK)):
+                found |= balances.unlocked(connection, self._tenant, {key: keys[key] for key in some}, budgets, now)
+        return tuple(
+            BudgetBalances(budgets[key.budget], period, {unit: found[key].balance(unit) for unit in Unit}, now)
+            for key, period in keys.items()
+        )
+
     def ever(self, connection: Connection, names: Collection[str]) -> dict[str, Budget]:
         """The last form of each budget, closed ones too: a hold keeps the budgets that it was made under."""
         found = ((name, _revisions(connection, self._tenant, name)) for name in sorted(names))
@@ -166,7 +184,7 @@ class Budgets:
         with self._lock:
             known = self._known
         if known is None or known.version != version:
-            known = Hierarchy(version, _open_budgets(connection, self._tenant))
+            known = Hierarchy(version, self._open_budgets(connection))
             with self._lock:
                 if self._known is None or self._known.version < version:
                     self._known = known
@@ -180,7 +198,28 @@ class Budgets:
 
     def _changing(self, transaction: Transaction) -> Hierarchy:
         version = versions.advance(transaction, "hierarchy")
-        return Hierarchy(version, _open_budgets(transaction.connection, self._tenant))
+        return Hierarchy(version, self._open_budgets(transaction.connection))
+
+    def _open_budgets(self, connection: Connection) -> dict[str, Budget]:
+        """The newest forms of budgets that are open; only those that changed since are read in full."""
+        of, tenant = budget_revisions.c, self._tenant
+        last = select(of.name, func.max(of.revision).label("revision")).where(of.tenant == tenant).group_by(of.name)
+        newest = last.subquery()
+        of_newest = (of.name == newest.c.name) & (of.revision == newest.c.revision)
+        query = select(of.name, of.revision).join(newest, of_newest).where(of.tenant == tenant, of.closed.is_(False))
+        numbers = {row.name: int(row.revision) for row in connection.execute(query)}
+        with self._lock:
+            known = self._read
+        found = {name: known[name] for name, number in numbers.items() if name in known and known[name][0] == number}
+        changed = [(name, number) for name, number in numbers.items() if name not in found]
+        for some in (changed[at : at + _CHUNK] for at in range(0, len(changed), _CHUNK)):
+            rows = connection.execute(
+                select(of.name, of.revision, of.spec).where(of.tenant == tenant, tuple_(of.name, of.revision).in_(some))
+            )
+            found |= {row.name: (row.revision, decode(Budget, row.spec)) for row in rows}
+        with self._lock:
+            self._read = found
+        return {name: budget for name, (_, budget) in found.items()}
 
     def _append(
         self,
@@ -209,21 +248,6 @@ class Budgets:
         transaction.log(
             kind, f"{budget.name}/{number}", now, {"budget": spec, "revision": number, "principal": principal}
         )
-
-
-def _open_budgets(connection: Connection, tenant: str) -> dict[str, Budget]:
-    newest = (
-        select(budget_revisions.c.name, func.max(budget_revisions.c.revision).label("revision"))
-        .where(budget_revisions.c.tenant == tenant)
-        .group_by(budget_revisions.c.name)
-        .subquery()
-    )
-    rows = connection.execute(
-        select(budget_revisions.c.name, budget_revisions.c.spec)
-        .join(newest, (budget_revisions.c.name == newest.c.name) & (budget_revisions.c.revision == newest.c.revision))
-        .where(budget_revisions.c.tenant == tenant, budget_revisions.c.closed.is_(False))
-    )
-    return {name: decode(Budget, spec) for name, spec in rows}
 
 
 def _revisions(connection: Connection, tenant: str, name: str) -> list[Revision]:

@@ -63,13 +63,23 @@ class ObjectSeen:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """A list of one kind that was begun at ``begun_at``; only a complete one proves that something is not there."""
+    """A list of one kind that was begun at ``begun_at``; only a complete one proves that something is not there.
+
+    Of a list in ``parts`` the last one proves it, beside those that came before it.
+    """
 
     cluster: str
     kind: str
     begun_at: datetime
     complete: bool
     objects: tuple[ObjectSeen, ...]
+    part: int = 0
+    parts: int = 1
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no further part follows."""
+        return self.part == self.parts - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +128,12 @@ class Inventories:
             standing = self._standing(connection, inventory)
             known = self._known(connection, inventory)
             young = self._young(connection, inventory)
+            told = self._told(connection, inventory)
         shrunk = self._shrink(inventory)
         listed = {seen.uid for seen in inventory.objects}
         there = {root for root in standing if root[1] in listed}
-        gone = set(standing) - there - young if inventory.complete else set()
+        proves = inventory.complete and inventory.is_last
+        gone = {root for root in set(standing) - there - young if root[1] not in told} if proves else set()
         confirmed = self._step(there, CONFIRM.after, inventory)
         expired = self._step(gone, EXPIRE.after, inventory)
         ended = {root: standing[root] or inventory.begun_at for root in gone - set(expired)}
@@ -192,10 +204,10 @@ class Inventories:
         now = transaction.now()
         mine = self._mine(inventory)
         values: dict[str, Any] = {"begun_at": inventory.begun_at, "received_at": now, "complete": inventory.complete}
-        if last is None:
+        if last is None and inventory.is_last:
             key = {"tenant": self._tenant, "cluster": inventory.cluster, "kind": inventory.kind}
             transaction.connection.execute(insert(inventories).values(key | values))
-        elif last <= inventory.begun_at:
+        elif last is not None and last <= inventory.begun_at and inventory.is_last:
             transaction.connection.execute(update(inventories).where(mine).values(values))
         for seen in inventory.objects:
             root = self._root(transaction.connection, inventory.cluster, seen)
@@ -315,6 +327,14 @@ class Inventories:
             .having(func.sum(case((of.state == HoldState.CONFIRMED.value, 1), else_=0)) == 0)
         )
         return {(inventory.cluster, uid) for uid in connection.execute(query).scalars()}
+
+    def _told(self, connection: Connection, inventory: Inventory) -> set[str]:
+        """The uids that earlier parts of the list told of, at least."""
+        if inventory.parts == 1:
+            return set()
+        of = objects.c
+        mine = (of.tenant == self._tenant) & (of.cluster == inventory.cluster)
+        return set(connection.execute(select(of.uid).where(mine, of.seen_at >= inventory.begun_at)).scalars())
 
     def _known(self, connection: Connection, inventory: Inventory) -> set[str]:
         of = tables.holds.c
