@@ -14,7 +14,17 @@ from typing import Any, Final
 from joulegate.core.binding import Work, bind
 from joulegate.core.budgets import Budget, Outcome, Reason, Verdict, WhenUndecidable
 from joulegate.core.errors import InvalidInputError, UnavailableError
-from joulegate.core.workloads import ALONE, ANNOTATION, Demand, Reference, Unresolved, demand_of, kind_of_work, scaled
+from joulegate.core.workloads import (
+    ALONE,
+    ANNOTATION,
+    Demand,
+    Reference,
+    Unresolved,
+    demand_of,
+    is_governed,
+    kind_of_work,
+    scaled,
+)
 from joulegate_api.admission.asking import Asked, hold_request, selected_by_labels
 from joulegate_api.admission.families import Family, count, family_of, growth_of, is_made_by_controller
 from joulegate_api.admission.lookups import Lookups
@@ -82,7 +92,7 @@ def decide_review(review: Review, parts: Context, *, proven: bool = True) -> Dec
         namespace_labels={NAMESPACE_LABEL: str(namespace)},
     )
     decision = _decided(review, work, parts, proven=proven)
-    if review.dry_run or not _is_noted(decision.verdict):
+    if review.dry_run or not _is_noted(review, decision):
         return decision
     name = metadata_of(review.new).get("name")
     place = Place(parts.settings.cluster, _line(work.namespace), _line(review.resource), _line(name))
@@ -93,10 +103,27 @@ def decide_review(review: Review, parts: Context, *, proven: bool = True) -> Dec
         return decision
 
 
-def _is_noted(verdict: Verdict) -> bool:
-    """Whether a verdict gets an entry that the ledger did not write: it refuses, or nobody could decide."""
-    unwritten = verdict.as_of is None and verdict.detail != _NO_DATABASE
-    return unwritten and (verdict.reason is Reason.UNDECIDABLE or verdict.outcome is not Outcome.ALLOW)
+def _is_noted(review: Review, decision: Decision) -> bool:
+    """Whether a verdict gets an entry that the ledger did not write.
+
+    It refuses, nobody could decide, or it holds nothing for a governed object. An update that
+    asks for what was asked for before is a repeat, and writes nothing.
+    """
+    verdict, new = decision.verdict, review.new or {}
+    if verdict.as_of is not None or verdict.detail == _NO_DATABASE:
+        return False
+    if verdict.reason is Reason.UNDECIDABLE or verdict.outcome is not Outcome.ALLOW:
+        return True
+    if decision.demand is None or not is_governed(str(new.get("apiVersion")), str(new.get("kind"))):
+        return False
+    return verdict.reason is Reason.ADOPTED or review.operation != "UPDATE" or _demand_before(review) != decision.demand
+
+
+def _demand_before(review: Review) -> Demand | None:
+    try:
+        return None if review.old is None else demand_of(review.old, ALONE)
+    except Unresolved:
+        return None
 
 
 def _line(text: object) -> str:

@@ -289,8 +289,31 @@ def test_what_nobody_could_decide_is_an_entry_too(service: Service) -> None:
     assert noted.verdict.reason.value == verdict["reason"] == "Undecidable"
     assert verdict["as_of"] is not None
     decide(service, job(gpus="a few"), dryRun=True)
-    decide(service, job(gpus=0))
-    assert len(service.store.journal.newest(5)) == 1, "a rehearsal and what asks for nothing are no decisions"
+    assert len(service.store.journal.newest(5)) == 1, "a rehearsal is no decision"
+
+
+def test_law_11_what_is_allowed_without_a_hold_is_an_entry_once(service: Service) -> None:
+    bind(service)
+    running = job(name="ran before", uid="uid-0")
+    decide(service, job(gpus=0, name="no board"))
+    decide(service, job(suspend=True, name="waits"))
+    decide(service, running, operation="UPDATE", oldObject=running)
+    decide(service, job())
+    decide(service, child(), userInfo={"username": CONTROLLER})
+    told = [(each.name, each.verdict.reason.value) for each in service.store.journal.newest(9)]
+    assert sorted(told) == [
+        ("", "AdmittedOwner"),
+        ("no board", "NoAccelerator"),
+        ("ran before", "Adopted"),
+        ("train", "WithinBudget"),
+        ("waits", "HeldLater"),
+    ]
+    waits, none = job(suspend=True, name="waits"), job(gpus=0, name="no board")
+    for same in (waits, none, child()):
+        decide(service, same, operation="UPDATE", oldObject=same, userInfo={"username": CONTROLLER})
+    decide(service, none, operation="DELETE")
+    decide(service, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}})
+    assert len(service.store.journal.newest(9)) == 5, "repeats, deletions and what is not governed are no decisions"
 
 
 def test_history_is_what_predictions_stand_on(sqlite_service: Service) -> None:
