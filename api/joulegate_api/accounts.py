@@ -89,6 +89,9 @@ class Accounts:
             identity, until = self._known.get(_digest(token), (None, 0.0))
         if identity is None or until <= self._clock():
             return None
+        here = Grant("*", self._settings.cluster, self._settings.site)
+        if identity.username in self._settings.operator_accounts:
+            return Principal(identity.username, frozenset({Role.OPERATOR}), (here,))
         if identity.username not in self._settings.meter_accounts:
             return Principal(identity.username, frozenset(), ())
         if identity.node is None:
@@ -96,7 +99,6 @@ class Accounts:
                 f"the token of {identity.username} is bound to no node: it has to be projected into a pod, "
                 "by Kubernetes 1.32 or newer"
             )
-        here = Grant("*", self._settings.cluster, self._settings.site)
         return Principal(NODE_PREFIX + identity.node, frozenset({Role.METER}), (here,))
 
 

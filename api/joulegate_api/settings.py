@@ -109,6 +109,10 @@ class Settings(BaseSettings):
         ("system:serviceaccount:joulegate-system:joulegate-node",),
         description="Users of the cluster, between commas, whose tokens speak for the node that they are bound to.",
     )
+    operator_accounts: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("system:serviceaccount:joulegate-system:joulegate-operator",),
+        description="Users of the cluster, between commas, whose tokens are the operator's.",
+    )
     two_person: bool = Field(
         default=False, description="Whether changes of limits, factors, prices and sites wait for a second person."
     )
@@ -171,6 +175,7 @@ class Settings(BaseSettings):
         "queue_managers",
         "system_namespaces",
         "meter_accounts",
+        "operator_accounts",
         "admission_clients",
         "delegates",
         "anchors",

@@ -47,6 +47,21 @@ def test_a_meter_speaks_for_the_node_of_its_token_and_for_no_other(service: Serv
     assert post(service, "/v1/windows", batch(window(1)), two) == 409, "an incarnation belongs to its node"
 
 
+def test_the_operator_is_known_by_the_token_of_its_account(service: Service, fake: FakeCluster) -> None:
+    ours = "system:serviceaccount:joulegate-system:joulegate-operator"
+    body = {"begun_at": "2026-01-01T00:00:00Z", "complete": True, "objects": []}
+    other = ours.replace("joulegate-system", "vision")
+    cases = [
+        (fake.issue("one.b.c", ours, node=None), 200),
+        (fake.issue("two.b.c", other), 403),  # the name of ours, elsewhere
+        (fake.issue("three.b.c", ours, audience="https://kubernetes.default.svc"), 401),
+    ]
+    for token, status in cases:
+        headers = {"Authorization": f"Bearer {token}"}
+        told = service.call("PUT", "/v1/inventories/local/jobs", body, by=None, headers=headers)
+        assert told.status_code == status
+
+
 @pytest.mark.parametrize(
     ("issued", "status"),
     [
