@@ -121,8 +121,16 @@ def caller_of(request: Request) -> Principal:
     return cast(Principal, request.state.principal)
 
 
-Parts = Annotated[Context, Depends(context_of)]
-Caller = Annotated[Principal, Depends(caller_of)]
+async def _parts(request: Request) -> Context:
+    return context_of(request)  # not in a thread, as FastAPI would call a plain function
+
+
+async def _caller(request: Request) -> Principal:
+    return caller_of(request)
+
+
+Parts = Annotated[Context, Depends(_parts)]
+Caller = Annotated[Principal, Depends(_caller)]
 
 
 def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> JSONResponse:
