@@ -285,7 +285,7 @@ class _Reading:
                 continue
             try:
                 rows = read_canonical(line)
-                leaves.recount.add_windows(at, rows)
+                leaves.recount.add_windows(at, body, rows)
             except InvalidInputError as error:
                 check.fail(f"batch {check.items - 1} {error}")
                 continue

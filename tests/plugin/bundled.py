@@ -179,7 +179,7 @@ def write_bundle(folder: Path, log: Log, lines: Iterable[bytes]) -> Path:
             read = _quick(line)
             recount.add(read["type"], read["at"], read["body"])
             if read["type"] == EntryType.WINDOWS:
-                recount.add_windows(read["at"], json.loads(log.batches[next(batches)]))
+                recount.add_windows(read["at"], read["body"], json.loads(log.batches[next(batches)]))
         report = recount.report()
         told = encode(reported)
         body = {"digest": report.digest, **{name: told[name] for name in ("query", "as_of", "software")}}

@@ -125,6 +125,6 @@ class _Writing:
             recount.add(entry.type, entry.at, entry.body)
             if entry.type == EntryType.WINDOWS:
                 bodies: list[Any] = self.store.log.batch(entry.body["incarnation"], entry.body["seqs"])
-                recount.add_windows(entry.at, bodies)
+                recount.add_windows(entry.at, entry.body, bodies)
                 batches.write(canonical(bodies) + b"\n")
             yield leaf.data + b"\n"

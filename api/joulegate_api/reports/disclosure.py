@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from joulegate.core.audit import AuditReport
+from joulegate.core.settled import WHOLE
 from joulegate_api.reports.measures import hours, written
+from joulegate_api.reports.metered import money
 from joulegate_api.reports.sections import coverage, uncertainty
 
 
@@ -18,6 +20,12 @@ def disclosed(report: AuditReport) -> Mapping[str, str]:
         "coverage": coverage(report),
         "uncertainty": uncertainty(report),
         "measured and estimated": _each(f"{row.tier.value} {row.energy_mj} mJ" for row in report.shares),
+        "charged": _each(
+            f"{row.source}, {row.boundary}: {row.energy_mj} mJ, {row.carbon_location_ug} ug location-based,"
+            f" {row.carbon_market_ug} ug market-based, {money(row.costs)}"
+            for row in report.settled
+            if row.group == WHOLE
+        ),
         "energy balance of each GPU": _each(
             f"{row.uuid}: counter {row.counter_mj} mJ, active {row.active_mj}, idle {row.idle_mj},"
             f" no pod {row.unheld_mj}, unattributed {row.unattributed_mj}"

@@ -23,7 +23,9 @@ from joulegate.core.errors import ConflictError, InvalidInputError, NotFoundErro
 from joulegate.core.evidence import EVENTS, Evidence, event_of, instruments_of, reading_of
 from joulegate.core.log import EntryType, canonical, read_canonical
 from joulegate.core.periods import Period, parse_instant, quarter_of
+from joulegate.core.recount import Recount, Reported
 from joulegate.core.scopes import ScopeKind
+from joulegate.core.settled import Cell, Cells
 from joulegate.core.tallies import Fact, Slice
 from joulegate.packs import embodied_figures, pack_named
 from joulegate_api.log_keeper import LogKeeper
@@ -37,6 +39,9 @@ _ID: Final = re.compile(
 )
 _INSTANT: Final = "%Y%m%dT%H%M%SZ"
 _EXACT_INSTANT: Final = "%Y%m%dT%H%M%S%fZ"
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
+_CHARGES: Final = (EntryType.WINDOWS, EntryType.WINDOWS_PRICED, EntryType.WINDOWS_REPRICED)
+_RATES: Final = (EntryType.SITE_SET, EntryType.INTENSITY_SET, EntryType.PRICE_SET)
 _ASKED: Final = ("scope", "comparing", "against", "embodied")
 """What of a query is in the id as one word, because names may hold any letters."""
 
@@ -55,7 +60,12 @@ def make(store: Store, query: Query, as_of: datetime | None = None) -> AuditRepo
             raise InvalidInputError("must be on a quarter-hour in UTC, such as the begin of a day", name)
     software = f"joulegate {joulegate.__version__}"
     return audit(
-        query, _facts(store, query, as_of), _decided(store, query, as_of), software, _evidence(store, query, as_of)
+        query,
+        _facts(store, query, as_of),
+        _decided(store, query, as_of),
+        software,
+        _evidence(store, query, as_of),
+        _cells(store, query, as_of),
     )
 
 
@@ -169,6 +179,24 @@ def _decided(store: Store, query: Query, as_of: datetime | None) -> list[Decided
         for decision in store.journal.each(query.period.start, query.period.end)
         if query.namespace in (None, decision.namespace) and (as_of is None or decision.at <= as_of)
     ]
+
+
+def _cells(store: Store, query: Query, as_of: datetime | None) -> tuple[Cell, ...]:
+    """What the log tells of charges of node meters' windows; each batch is read once, and not kept."""
+    if query.scope is not None:
+        return ()
+    until = as_of or _LAST
+    found = Cells(query.period, until)
+    for entry in store.log.told(_CHARGES, query.period.start):
+        at = parse_instant(entry.at, "at")
+        if entry.type != EntryType.WINDOWS:
+            found.repriced(at, entry.body)
+        elif at <= until:
+            found.windows(at, entry.body, store.log.batch(entry.body["incarnation"], entry.body["seqs"]))
+    rows = Recount(Reported(query, until, until, ""))
+    for entry in store.log.told(_RATES):
+        rows.add(entry.type, entry.at, entry.body)
+    return found.priced(rows.rates)
 
 
 def _evidence(store: Store, query: Query, as_of: datetime | None) -> Evidence:

@@ -1,13 +1,66 @@
-"""The table of a report in which runs and node meters speak of the same energy."""
+"""The tables of a report in which node meters speak: what was charged by whose figure, and what runs say beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from joulegate.core import display
 from joulegate.core.audit import AuditReport
+from joulegate.core.settled import WHOLE
+from joulegate.core.units import Money
 from joulegate_api.reports.carbon import Table
 
 _TEXT, _COUNT, _ENERGY, _INSTANT = "text", "count", "mJ", "instant"
+_CARBON, _TIME = "ug", "ns"
+
+
+def money(costs: Sequence[Money]) -> str:
+    """Money of each currency, for people and exactly; currencies are never added."""
+    if not costs:
+        return display.NOT_PRICED
+    return "; ".join(f"{display.money(cost.micros, cost.currency)} ({cost.micros} micros)" for cost in costs)
+
+
+def charged(report: AuditReport) -> Iterator[Table]:
+    """What the ledger posted, whole and by scope; nothing where no node meter charged anything."""
+    if not report.settled:
+        return
+    columns = (
+        ("by", _TEXT, ""),
+        ("name", _TEXT, "no record tells it"),
+        ("measured by", _TEXT, ""),
+        ("boundary", _TEXT, ""),
+        ("energy", _ENERGY, "not measured"),
+        ("carbon, location-based", _CARBON, "not priced"),
+        ("carbon, market-based", _CARBON, "no contract"),
+        ("cost", _TEXT, ""),
+        ("device time", _TIME, ""),
+        ("quarter-hours without carbon", _COUNT, ""),
+        ("without cost", _COUNT, ""),
+    )
+    rows = tuple(
+        (
+            row.group,
+            "all" if row.group == WHOLE else row.name,
+            row.source.value,
+            row.boundary.value,
+            row.energy_mj,
+            row.carbon_location_ug,
+            row.carbon_market_ug,
+            money(row.costs),
+            row.gpu_ns,
+            row.carbon_location_unknown,
+            row.cost_unknown,
+        )
+        for row in report.settled
+    )
+    lead = (
+        "Where a node meter runs, its windows charge; elsewhere records of runs do. The parts of each scope add up to"
+        " the whole. Records beside node meters are a second opinion and in no sum. What no pod held, and what is"
+        " unattributed, is charged to nobody: it stands in the energy balance of each GPU. Tables of totals, runs and"
+        " devices are of records."
+    )
+    yield Table("charged", "Charged", lead, columns, rows)
 
 
 def tables(report: AuditReport) -> Iterator[Table]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -16,8 +16,8 @@ from joulegate.core.evidence import Event
 from joulegate.core.inferiority import Inferiority
 from joulegate.core.periods import format_instant
 from joulegate.core.tallies import RunRow, Tier, Total
-from joulegate.core.units import Money
 from joulegate_api.reports import carbon, metered
+from joulegate_api.reports.metered import money
 
 Value = str | int | datetime | None
 
@@ -73,6 +73,7 @@ def sections(report: AuditReport) -> tuple[Section, ...]:
     """Every table of a report, in the order in which it is read."""
     makers: tuple[Callable[[AuditReport], Iterable[Section]], ...] = (
         _what,
+        _charged,
         _totals,
         _known,
         _balances,
@@ -87,13 +88,6 @@ def sections(report: AuditReport) -> tuple[Section, ...]:
         _checks,
     )
     return tuple(section for make in makers for section in make(report))
-
-
-def money(costs: Sequence[Money]) -> str:
-    """Money of each currency, for people and exactly; currencies are never added."""
-    if not costs:
-        return display.NOT_PRICED
-    return "; ".join(f"{display.money(cost.micros, cost.currency)} ({cost.micros} micros)" for cost in costs)
 
 
 def uncertainty(report: AuditReport) -> str:
@@ -142,6 +136,10 @@ def _amounts(total: Total) -> tuple[Value, ...]:
     return total.energy_mj, total.carbon_location_ug, total.carbon_market_ug, money(total.costs)
 
 
+def _charged(report: AuditReport) -> Iterable[Section]:
+    return (_of(table) for table in metered.charged(report))
+
+
 def _totals(report: AuditReport) -> Iterable[Section]:
     unknown = (Column("without energy", Kind.COUNT), Column("without carbon", Kind.COUNT))
     columns = (Column("boundary"), *_AMOUNTS, Column("device time", Kind.TIME), Column("not measured", Kind.TIME))
@@ -156,7 +154,7 @@ def _totals(report: AuditReport) -> Iterable[Section]:
         )
         for each in report.totals
     )
-    lead = "Sums of what is known; beside them the quarter-hours of a device of which it is not known."
+    lead = "Sums of what records of runs tell; beside them the quarter-hours of a device of which it is not known."
     yield Section("totals", "Totals", lead, (*columns, *unknown), rows, "Nothing ran.")
 
 
@@ -377,8 +375,12 @@ def _under_pack(report: AuditReport) -> Iterable[Section]:
 
 def _carbon(report: AuditReport) -> Iterable[Section]:
     for table in (*carbon.tables(report), *metered.tables(report)):
-        columns = tuple(Column(name, Kind(kind), missing) for name, kind, missing in table.columns)
-        yield Section(table.name, table.title, table.lead, columns, table.rows)
+        yield _of(table)
+
+
+def _of(table: carbon.Table) -> Section:
+    columns = tuple(Column(name, Kind(kind), missing) for name, kind, missing in table.columns)
+    return Section(table.name, table.title, table.lead, columns, table.rows)
 
 
 def _checks(report: AuditReport) -> Iterable[Section]:

@@ -27,9 +27,10 @@ from joulegate.core.log import canonical
 from joulegate.core.metering import Boundary, Method
 from joulegate.core.opinions import Opinion, opinions_of
 from joulegate.core.periods import Period
-from joulegate.core.recomputing import Check, balances_again, intervals_again, priced_again, totals_again
+from joulegate.core.recomputing import Check, checked
 from joulegate.core.records import LATER, EfficiencyRecord
 from joulegate.core.scopes import ORGANISATION, Scope
+from joulegate.core.settled import Cell, Settled, cells_in, settled_again, settled_of
 from joulegate.core.tallies import (
     DeviceRow,
     Fact,
@@ -170,7 +171,8 @@ class AuditReport:
 
     ``as_of`` is the newest fact that is in it; the same query as of the same instant is
     the same report. ``digest`` (hex SHA-256) is of everything else in it but ``tree``,
-    which is known only after the report is itself in the log. ``balances`` are of whole
+    which is known only after the report is itself in the log. ``totals``, ``runs`` and ``devices`` are of records;
+    ``settled`` is what was charged, where node meters charged. ``balances`` are of whole
     devices, so they stand in reports of everything only, and so does ``market``: the market-based
     figure with instruments, None where none lay in the period. ``embodied`` is added to nothing.
     """
@@ -203,6 +205,7 @@ class AuditReport:
     stale: tuple[StaleFactor, ...] = field(default=(), metadata=LATER)
     categories: tuple[Category, ...] = field(default=(), metadata=LATER)
     opinions: tuple[Opinion, ...] = field(default=(), metadata=LATER)
+    settled: tuple[Settled, ...] = field(default=(), metadata=LATER)
     tree: Tree | None = field(default=None, metadata=LATER)
 
     @property
@@ -222,6 +225,7 @@ def audit(
     decided: Sequence[Decided],
     software: str,
     evidence: Evidence = Evidence(),  # noqa: B008 -- a value
+    cells: Iterable[Cell] = (),
 ) -> AuditReport:
     """Make a report of everything that lies in the query's period and scope.
 
@@ -235,11 +239,13 @@ def audit(
     decided = decided if query.scope is None else ()
     events = _events(query, inside, evidence.events)
     evidence = replace(evidence, instruments=_in_period(query, evidence)) if query.is_whole else _of_a_part(evidence)
-    as_of = _newest(query, inside, decided, events, evidence)
+    cells = cells_in(cells, query.namespace, scoped=query.scope is not None)
+    as_of = max([_newest(query, inside, decided, events, evidence), *(each.at for each in cells)])
     balances = _balances(query, evidence, as_of)
     runs, devices, totals = tuple(run_row(fact) for fact in inside), devices_of(slices), totals_of(slices)
     hosts = [fact.record.host.energy.mj for fact in inside if fact.record.host.energy is not None]
-    shares = shares_of(inside)
+    shares, settled = shares_of(inside), settled_of(cells, inside)
+    checks = checked(inside, totals, runs, devices, balances)
     intervals = [interval for fact in inside for _, interval in intervals_in(fact)]
     report = AuditReport(
         version=VERSION,
@@ -263,7 +269,8 @@ def audit(
         events=events,
         comparison=compared(_measured(inside), query.comparing) if query.comparing else None,
         under_pack=_under_pack(query.against, slices, evidence.intensities),
-        checks=(*_recomputed(inside), totals_again(totals, runs, devices), balances_again(balances)),
+        settled=settled,
+        checks=(*checks, *settled_again(settled, balances)),
     )
     return _sealed(_beside(replace(report, opinions=opinions_of(inside, evidence.readings)), slices, evidence))
 
@@ -309,10 +316,6 @@ def _of_a_part(evidence: Evidence) -> Evidence:
 def _balances(query: Query, evidence: Evidence, as_of: datetime) -> tuple[DeviceBalance, ...]:
     enrolments = enrolments_of(body for at, body in evidence.devices if at <= as_of)
     return balances_of(evidence.readings, enrolments, query.period, as_of)
-
-
-def _recomputed(facts: Sequence[Fact]) -> tuple[Check, ...]:
-    return priced_again(facts), intervals_again(facts)
 
 
 def _measured(facts: Iterable[Fact]) -> Iterator[tuple[EfficiencyRecord, Mapping[datetime, Rates]]]:

@@ -29,6 +29,18 @@ class Check:
         return not self.differences
 
 
+def checked(
+    facts: Sequence[Fact],
+    totals: Sequence[Total],
+    runs: Sequence[RunRow],
+    devices: Sequence[DeviceRow],
+    balances: Sequence[DeviceBalance],
+) -> tuple[Check, ...]:
+    """Every check of what records and readings tell."""
+    again = totals_again(totals, runs, devices)
+    return priced_again(facts), intervals_again(facts), again, balances_again(balances)
+
+
 def balances_again(balances: Sequence[DeviceBalance]) -> Check:
     """No more went to pods and to nobody than the counter of the device moved."""
     differences = [

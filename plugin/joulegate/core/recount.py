@@ -24,6 +24,7 @@ from joulegate.core.log import EntryType, canonical
 from joulegate.core.metering import Boundary
 from joulegate.core.periods import Period, parse_instant
 from joulegate.core.records import EfficiencyRecord
+from joulegate.core.settled import Cell, Cells
 from joulegate.core.tallies import Fact
 
 Rate = GridIntensity | Price | Site
@@ -33,8 +34,18 @@ _RATES: Final[dict[str, tuple[str, type[Rate]]]] = {
     EntryType.SITE_SET: ("site", Site),
 }
 _REPRICED: Final = (EntryType.PRICING, EntryType.REPRICING)
+_WINDOWS_REPRICED: Final = (EntryType.WINDOWS_PRICED, EntryType.WINDOWS_REPRICED)
 _KNOWN: Final = frozenset(
-    {EntryType.RECORD, EntryType.DECISION, EntryType.DEVICE, EntryType.INSTRUMENT_SET, *EVENTS, *_RATES, *_REPRICED}
+    {
+        *_WINDOWS_REPRICED,
+        EntryType.RECORD,
+        EntryType.DECISION,
+        EntryType.DEVICE,
+        EntryType.INSTRUMENT_SET,
+        *EVENTS,
+        *_RATES,
+        *_REPRICED,
+    }
 )
 
 
@@ -79,6 +90,11 @@ class Recount:
     _devices: list[tuple[datetime, Mapping[str, Any]]] = field(default_factory=list)
     _readings: list[Reading] = field(default_factory=list)
     _instruments: list[tuple[datetime, Instrument]] = field(default_factory=list)
+    _cells: Cells = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with no cell."""
+        self._cells = Cells(self.of.query.period, self.of.as_of)
 
     def add(self, kind: str, at: str, body: Mapping[str, Any]) -> None:
         """Take an entry; raises :class:`InvalidInputError` where it is not what such an entry holds."""
@@ -103,10 +119,18 @@ class Recount:
             tuple(self._instruments),
             self.figures,
         )
-        return audit(self.of.query, facts, self._decided, self.of.software, evidence)
+        return audit(self.of.query, facts, self._decided, self.of.software, evidence, self.cells())
 
-    def add_windows(self, at: str, bodies: Sequence[Mapping[str, Any]]) -> None:
-        """Take the windows that an entry names; raises :class:`InvalidInputError` where they are none."""
+    def cells(self) -> tuple[Cell, ...]:
+        """What windows of the period were charged, by the rates that were taken."""
+        return self._cells.priced(self.rates)
+
+    def add_windows(self, at: str, body: Mapping[str, Any], bodies: Sequence[Mapping[str, Any]]) -> None:
+        """Take an entry of windows with those that it names; raises :class:`InvalidInputError` where they are none."""
+        try:
+            self._cells.windows(parse_instant(at, "at"), body, bodies)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidInputError(f"is not what an entry of windows holds: {error!r}") from error
         accepted_at, period = parse_instant(at, "at"), self.of.query.period
         if accepted_at > self.of.as_of or not self.of.query.is_whole:
             return
@@ -119,6 +143,8 @@ class Recount:
     def _add(self, kind: str, at: str, body: Mapping[str, Any]) -> None:
         if kind in EVENTS:
             self._happen(kind, parse_instant(at, "at"), body)
+        if kind in _WINDOWS_REPRICED:
+            self._cells.repriced(parse_instant(at, "at"), body)
         if kind == EntryType.DEVICE:
             self._devices.append((parse_instant(at, "at"), body))
         elif kind == EntryType.DECISION:

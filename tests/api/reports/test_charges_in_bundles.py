@@ -178,3 +178,45 @@ def test_charges_that_do_not_follow_from_windows_and_rates_are_told(
     recount, batches, repriced = told(metered, tmp_path)
     lie(batches)
     assert faults(recount, batches, repriced)
+
+
+def whole(document: Body, source: str) -> Body:
+    (row,) = [row for row in document["settled"] if (row["group"], row["source"]) == ("whole", source)]
+    return dict(row)
+
+
+def test_the_report_says_what_the_ledger_posted_by_windows(metered: Service, tmp_path: Path) -> None:
+    """Pod uid-c and a run's own record of 60 kJ: the record is beside the meter, and in no sum."""
+    body = record("own", run={"uid": "run-own", "namespace": "vision", "pod_uid": "uid-a"}, model="digits")
+    assert metered.post("/v1/records", body).status_code == 201
+    made = reported(metered)
+    document = json.loads(metered.get(f"/v1/reports/{made['id']}.json").content)
+    found = whole(document, "all that was charged")
+    at = "2026-11-20T08:00:00Z"
+    balance = metered.get(f"/v1/budgets/vision/balance?at={at}").json()
+    assert int(found["energy_mj"]) > 0
+    assert found["energy_mj"] == balance["energy"]["posted"]
+    assert found["carbon_location_ug"] == balance["carbon"]["posted"]
+    assert [cost["micros"] for cost in found["costs"]] == [balance["cost"]["posted"]]
+    assert whole(document, "node meters")["energy_mj"] == found["energy_mj"]
+    assert whole(document, "records beside node meters, not charged")["energy_mj"] == "60000000"
+    for group in ("namespace", "pipeline", "model", "run"):
+        parts = [row for row in document["settled"] if row["group"] == group]
+        assert sum(int(row["energy_mj"]) for row in parts) == int(found["energy_mj"])
+    assert {row["name"] for row in document["settled"] if row["group"] == "model"} == {"digits", None}
+    assert all(not check["differences"] for check in document["checks"])
+    assert b"Charged" in metered.get(f"/v1/reports/{made['id']}.html").content
+    again = metered.get(f"/v1/reports/{made['id']}.json").content
+    sent(metered, window(10), window(11, pod_uid="uid-b"))
+    assert metered.get(f"/v1/reports/{made['id']}.json").content == again
+    assert verify(bundle_of(metered, made["id"], tmp_path / "bundle.zip"), Given(key_of(metered))).good
+
+
+def test_the_report_of_a_namespace_says_what_its_pods_were_charged(metered: Service, tmp_path: Path) -> None:
+    made = reported(metered, namespace="vision")
+    part = json.loads(metered.get(f"/v1/reports/{made['id']}.json").content)
+    all_of_it = json.loads(metered.get(f"/v1/reports/{reported(metered)['id']}.json").content)
+    assert whole(part, "all that was charged") == whole(all_of_it, "all that was charged")
+    assert verify(bundle_of(metered, made["id"], tmp_path / "bundle.zip"), Given(key_of(metered))).good
+    other = json.loads(metered.get(f"/v1/reports/{reported(metered, namespace='speech')['id']}.json").content)
+    assert "settled" not in other
