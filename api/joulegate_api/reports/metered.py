@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from joulegate.core import display
 from joulegate.core.audit import AuditReport
-from joulegate.core.settled import WHOLE
+from joulegate.core.metering import Boundary
+from joulegate.core.settled import WHOLE, Settled, Source
+from joulegate.core.tallies import Total
 from joulegate.core.units import Money
 from joulegate_api.reports.carbon import Table
 
@@ -19,6 +21,12 @@ def money(costs: Sequence[Money]) -> str:
     if not costs:
         return display.NOT_PRICED
     return "; ".join(f"{display.money(cost.micros, cost.currency)} ({cost.micros} micros)" for cost in costs)
+
+
+def headline(report: AuditReport) -> Settled | Total | None:
+    """The figure that stands first: all that was charged at the accelerators, else what records say."""
+    charged = (row for row in report.settled if (row.group, row.source) == (WHOLE, Source.CHARGED))
+    return next((row for row in (*charged, *report.totals) if row.boundary is Boundary.ACCELERATOR), None)
 
 
 def charged(report: AuditReport) -> Iterator[Table]:

@@ -1,7 +1,7 @@
-"""A report as PDF, set by Typst from the fonts that it carries: the same bytes on every machine.
+r"""A report as PDF, set by Typst from the fonts that it carries: the same bytes on every machine.
 
-Names reach the template as JSON and are placed as text, so markup in them is letters. What those fonts lack is drawn
-as an empty box; the other formats have it.
+Names reach the template as JSON and are placed as text, so markup in them is letters. A letter of a script that those
+fonts lack is written as its number (``\u{6f22}``) and is no empty box; the other formats have the letter itself.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import typst
 
 from joulegate.core import display
 from joulegate.core.audit import AuditReport
-from joulegate.core.metering import Boundary
 from joulegate.core.periods import format_instant
+from joulegate_api.reports.metered import headline
 from joulegate_api.reports.sections import Column, Kind, Section, Value, coverage, sections
 
 MEDIA_TYPE: Final = "application/pdf"
@@ -29,6 +29,8 @@ _LONGEST: Final = 160
 _UNBROKEN: Final = re.compile(r"[^\s\u200b]{13,}")
 _EVERY: Final = 12
 _UNPRINTED: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+_FOREIGN: Final = re.compile(r"[\u0590-\u1dff\u2e80-\ufffc\U00010000-\U0010ffff]")
+"""Hebrew to Vedic, all of East Asia, and every plane above the first: emoji among them."""
 _BREAKS: Final = re.compile(r"[\s\u200b-]+")
 _WIDEST: Final = 64
 _MANY: Final = 9
@@ -70,10 +72,12 @@ def _document(report: AuditReport) -> dict[str, Any]:
 
 
 def _tiles(report: AuditReport) -> list[dict[str, str]]:
-    main = next((total for total in report.totals if total.boundary is Boundary.ACCELERATOR), None)
+    main = headline(report)
     energy = main.energy_mj if main else None
     known = report.interval
     between = display.energy_between(known.lower_mj, known.upper_mj) if known else "no interval is known"
+    if report.settled:
+        between = "all that was charged"
     tiles = [
         ("energy, boundary accelerator", display.energy(energy), between),
         ("carbon, location-based", display.carbon(main.carbon_location_ug if main else None), "PUE included"),
@@ -82,7 +86,11 @@ def _tiles(report: AuditReport) -> list[dict[str, str]]:
             display.carbon(main.carbon_market_ug if main else None, "no contract"),
             "PUE included",
         ),
-        ("device time", display.duration(main.gpu_ns if main else 0), f"measured: {coverage(report)}"),
+        (
+            "device time",
+            display.duration(main.gpu_ns if main else 0),
+            "all that was charged" if report.settled else f"measured: {coverage(report)}",
+        ),
     ]
     return [dict(zip(("name", "value", "under"), tile, strict=True)) for tile in tiles]
 
@@ -132,7 +140,7 @@ def _cell(column: Column, value: Value) -> str:
 
 def _shown(text: str, longest: int = _LONGEST) -> str:
     """What can be printed: no control characters, none that turn the direction, and room to break a long word."""
-    cleaned = _UNPRINTED.sub("\ufffd", text)
+    cleaned = _FOREIGN.sub(lambda found: f"\\u{{{ord(found[0]):x}}}", _UNPRINTED.sub("\ufffd", text))
     if len(cleaned) > longest:
         cleaned = cleaned[: longest - 1] + "\u2026"
     return _UNBROKEN.sub(_broken, cleaned)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import zipfile
 from collections.abc import Callable
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pypdf import PdfReader
 
 from joulegate import bundles
+from joulegate.core import display
 from joulegate.core.charged import Charged
 from joulegate.core.recount import Recount, Reported
 from joulegate.tokens import Role, format_row
@@ -206,6 +209,8 @@ def test_the_report_says_what_the_ledger_posted_by_windows(metered: Service, tmp
     assert {row["name"] for row in document["settled"] if row["group"] == "model"} == {"digits", None}
     assert all(not check["differences"] for check in document["checks"])
     assert b"Charged" in metered.get(f"/v1/reports/{made['id']}.html").content
+    pages = PdfReader(io.BytesIO(metered.get(f"/v1/reports/{made['id']}.pdf").content)).pages
+    assert display.energy(int(found["energy_mj"])) in " ".join(pages[0].extract_text().split())
     again = metered.get(f"/v1/reports/{made['id']}.json").content
     sent(metered, window(10), window(11, pod_uid="uid-b"))
     assert metered.get(f"/v1/reports/{made['id']}.json").content == again

@@ -131,3 +131,11 @@ def test_the_page_has_every_table_of_the_report() -> None:
         assert section.name in parts or f'<section id="{section.name}"' in page, section.title
     assert reported.TREE.root in page
     assert STATEMENT.split(".")[0] in page
+
+
+def test_letters_that_the_fonts_of_the_pdf_lack_are_written_as_their_numbers() -> None:
+    made = reported.plain(reported.at_kwh("\u6f22\u5b57-\U0001f680-caf\u00e9", "0.001"))
+    text = pdf_text(FORMATS["pdf"].render(made)).replace("\u200b", "").replace("\n", "")
+    assert "\\u{6f22}" in text
+    assert "\\u{1f680}" in text
+    assert "caf\u00e9" in text
