@@ -28,6 +28,8 @@ from joulegate.core.periods import CalendarRule, CalendarUnit
 from joulegate_api.store import (
     Amounts,
     BudgetException,
+    Inventory,
+    ObjectSeen,
     Origin,
     ReasonCode,
     Store,
@@ -176,6 +178,21 @@ class Ledger(Agreement):
     @rule(root=ROOTS)
     def expire(self, root: str) -> None:
         self._move(root, lambda: self.store.holds.expire("local", root, {}), "expired")
+
+    @rule(listed=st.sets(ROOTS), complete=st.booleans())
+    def list_objects(self, listed: set[str], complete: bool) -> None:
+        """A list confirms what it has; what it lacks has expired where it is complete. Confirmed work lives on here."""
+        self.wait(1)
+        there = listed | {
+            root for root, parts in self.model.parts.items() if any(p.state == "confirmed" for p in parts)
+        }
+        seen = tuple(ObjectSeen(root, None, "vision", NAMES[root]) for root in sorted(there))
+        told = Inventory("local", "jobs", self.clock.now, complete, seen)
+        self.model.let_run_out()
+        self.store.inventories.put(told)
+        for root in list(self.model.parts):
+            if root in there or complete:
+                self.model.move(root, "unconfirmed", "confirmed" if root in there else "expired")
 
     @rule(root=ROOTS)
     def release(self, root: str) -> None:
