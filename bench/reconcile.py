@@ -169,17 +169,21 @@ def seconds(question: Callable[[], object], begun: float, pause_s: float = 0.5) 
     return round(time.monotonic() - begun, 1)
 
 
-def first_pass(world: World, budgets: int, workloads: int) -> dict[str, float]:
-    """Start the operator beside all that stands; seconds until each thing is done."""
+def adopted(world: World, budgets: int, workloads: int) -> dict[str, float]:
+    """Start the operator beside all that stands; seconds until every budget is in force and everything is held for."""
     begun = time.monotonic()
     world.made.start()
     found = {"budgets_in_force_s": seconds(lambda: accepted(world.api) >= budgets, begun)}
     _say("budgets", found)
     found["workloads_held_s"] = seconds(lambda: world.held() >= workloads, begun)
     _say("workloads", found)
-    found["workloads_annotated_s"] = seconds(lambda: marked(world.api) >= workloads, begun, 5.0)
-    _say("annotations", found)
     return found
+
+
+def annotated(world: World, workloads: int) -> dict[str, float]:
+    """Seconds from then on until each workload says which hold it has."""
+    begun = time.monotonic()
+    return {"annotated_s": seconds(lambda: marked(world.api) >= workloads, begun, 5.0)}
 
 
 def again(world: World) -> dict[str, float]:
@@ -246,8 +250,8 @@ def _define(api: Api) -> None:
         eventually(partial(is_established, api, definition))
 
 
-def measured(budgets: int, workloads: int) -> dict[str, Any]:
-    """Every figure."""
+def measured(budgets: int, workloads: int, keep: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
+    """Every figure; they are kept on the way, so that a run that is ended early has not been in vain."""
     figures: dict[str, Any] = {"budgets": budgets, "workloads": workloads, "boards": BOARDS}
     with standing() as world:
         time.sleep(_BASELINE_S)
@@ -257,12 +261,19 @@ def measured(budgets: int, workloads: int) -> dict[str, Any]:
         begun = time.monotonic()
         fill(world.api, budgets, workloads)
         _say("filled", {"seconds": round(time.monotonic() - begun, 1)})
-        figures |= first_pass(world, budgets, workloads)
-        figures |= changes(world, budgets)
+        figures |= adopted(world, budgets, workloads)
+        figures["full"] = memory(world.pids())
+        keep(figures)
+        figures |= annotated(world, workloads) | changes(world, budgets)
         figures["quiet_cores"] = quiet(world)
         figures["full"] = memory(world.pids())
         figures |= again(world)
+        keep(figures)
     return figures
+
+
+def _keep(figures: Mapping[str, Any]) -> None:
+    (RESULTS / "reconcile.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 def _say(what: str, found: Mapping[str, Any]) -> None:
@@ -275,9 +286,9 @@ def main() -> None:
         print(f"not run, because {reason}")
         return
     sizes = [int(word) for word in sys.argv[1:]] or [BUDGETS, WORKLOADS]
-    figures = measured(*sizes)
-    if sizes == [BUDGETS, WORKLOADS]:
-        (RESULTS / "reconcile.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    budgets, workloads = sizes
+    keep = _keep if sizes == [BUDGETS, WORKLOADS] else lambda _found: None
+    figures = measured(budgets, workloads, keep)
     print(json.dumps(figures, indent=2))
 
 
