@@ -25,8 +25,8 @@ def money(costs: Sequence[Money]) -> str:
 
 def headline(report: AuditReport) -> Settled | Total | None:
     """The figure that stands first: all that was charged at the accelerators, else what records say."""
-    charged = (row for row in report.settled if (row.group, row.source) == (WHOLE, Source.CHARGED))
-    return next((row for row in (*charged, *report.totals) if row.boundary is Boundary.ACCELERATOR), None)
+    rows: list[Settled | Total] = [row for row in report.settled if (row.group, row.source) == (WHOLE, Source.CHARGED)]
+    return next((row for row in (*rows, *report.totals) if row.boundary is Boundary.ACCELERATOR), None)
 
 
 def charged(report: AuditReport) -> Iterator[Table]:

@@ -12,6 +12,7 @@ from joulegate.core.audit import AuditReport
 from joulegate.core.charts import Bar, bars
 from joulegate.core.metering import Boundary
 from joulegate.core.tallies import RunRow, Tier, Total
+from joulegate_api.reports.metered import headline
 from joulegate_api.reports.sections import Column, Kind, Section, Value, sections
 from joulegate_api.web import render as page
 from joulegate_api.web import style_hash, stylesheet, svg
@@ -33,7 +34,7 @@ def render(report: AuditReport) -> bytes:
         report=report,
         policy=policy,
         style=svg(style),
-        main=_at_accelerators(report.totals),
+        main=headline(report),
         others=[total for total in report.totals if total.boundary is not Boundary.ACCELERATOR],
         shares=_shares(report),
         picture=svg(_picture(report)) if report.runs else None,

@@ -208,7 +208,8 @@ def test_the_report_says_what_the_ledger_posted_by_windows(metered: Service, tmp
         assert sum(int(row["energy_mj"]) for row in parts) == int(found["energy_mj"])
     assert {row["name"] for row in document["settled"] if row["group"] == "model"} == {"digits", None}
     assert all(not check["differences"] for check in document["checks"])
-    assert b"Charged" in metered.get(f"/v1/reports/{made['id']}.html").content
+    page = metered.get(f"/v1/reports/{made['id']}.html").text
+    assert f"<b>{display.energy(int(found['energy_mj']))}</b><span>energy, all that was charged</span>" in page
     pages = PdfReader(io.BytesIO(metered.get(f"/v1/reports/{made['id']}.pdf").content)).pages
     assert display.energy(int(found["energy_mj"])) in " ".join(pages[0].extract_text().split())
     again = metered.get(f"/v1/reports/{made['id']}.json").content
