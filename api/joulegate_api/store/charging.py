@@ -74,14 +74,20 @@ def cells_of(
 ) -> dict[CellKey, Cell]:
     """What new windows add, by subject, device and quarter-hour; energy of no pod is charged to nobody."""
     found: dict[CellKey, Cell] = {}
+    in_force: dict[tuple[str | None, datetime], tuple[str, RateIds]] = {}
     for window in windows:
         if window.pod_uid is None:
             continue
-        model = models.get(window.device_uuid)
-        rates = book.book.rates_at(site, model, window.quarter) if site else NO_RATES
-        key, ids = rates_key(book, rates)
-        cell = Cell(subjects[window.pod_uid], window.device_uuid, model, window.quarter, key, ids, site)
-        cell = found.setdefault(cell.key, cell)
+        quarter, model = window.quarter, models.get(window.device_uuid)
+        if (model, quarter) not in in_force:
+            rates = book.book.rates_at(site, model, quarter) if site else NO_RATES
+            in_force[model, quarter] = rates_key(book, rates)
+        key, ids = in_force[model, quarter]
+        place = (window.pod_uid, window.device_uuid, quarter, key)
+        cell = found.get(place)
+        if cell is None:
+            cell = Cell(subjects[window.pod_uid], window.device_uuid, model, quarter, key, ids, site)
+            found[place] = cell
         cell.gpu_ns += window.allocated_gpu_ns
         cell.energy_mj += window.energy_mj
     return found

@@ -11,6 +11,7 @@ from sqlalchemy import insert, select, update
 from joulegate.core.budgets import Budget
 from joulegate.core.errors import ConflictError, InvalidInputError, UnavailableError
 from joulegate.core.log import EntryType
+from joulegate.core.periods import Period, quarter_of
 from joulegate_api.store import charging, postings, versions
 from joulegate_api.store.amounts import UNKNOWN, Amounts
 from joulegate_api.store.balances import Account, Accounts, Key, StaleError
@@ -144,7 +145,7 @@ class WindowBook:
             if (reason := apart.get((window.window_seq, digest))) is not None:
                 named.append(Quarantined(window.window_seq, reason))
                 continue
-            beside = spans.setdefault(window.device_uuid, [])
+            beside = spans.setdefault((window.device_uuid, window.quarter), [])
             device = planned.models[window.device_uuid]
             taken = window.window_seq in known or any(seq == window.window_seq for seq, _ in apart)
             fault = "has the number of another window" if taken else None
@@ -190,7 +191,8 @@ class WindowBook:
             {(row.window_seq, row.content_hash): row.reason for row in connection.execute(apart)},
         )
 
-    def _spans(self, transaction: Transaction, batch: WindowBatch) -> dict[str, list[Span]]:
+    def _spans(self, transaction: Transaction, batch: WindowBatch) -> dict[tuple[str, datetime], list[Span]]:
+        """What was accepted, by device and quarter-hour: none lies in two, so no others can overlap."""
         if not batch.windows:
             return {}
         of = windows.c
@@ -200,7 +202,7 @@ class WindowBook:
             of.end > min(window.start for window in batch.windows),
             of.start < max(window.end for window in batch.windows),
         )
-        found: dict[str, list[Span]] = {}
+        found: dict[tuple[str, datetime], list[Span]] = {}
         for row in transaction.connection.execute(query):
             span = Span(
                 row.device_uuid,
@@ -211,7 +213,7 @@ class WindowBook:
                 row.active_mj + row.idle_mj,
                 (row.pod_uid, row.container),
             )
-            found.setdefault(row.device_uuid, []).append(span)
+            found.setdefault((row.device_uuid, quarter_of(row.start)), []).append(span)
         return found
 
     def _write_windows(
@@ -351,10 +353,13 @@ def _by_root(cells: Iterable[Cell]) -> dict[str, list[Cell]]:
 def _charges(cells: Iterable[Cell], budgets: Mapping[str, Budget]) -> dict[Key, Charge]:
     """What cells add to each budget and period: what they are priced at now, less what they were before."""
     found: dict[Key, Charge] = {}
+    periods: dict[tuple[str, datetime], Period | None] = {}
     for cell in cells:
         for name in cell.subject.budgets:
-            period = budgets[name].period.period_at(cell.quarter)
-            if period is not None:
+            place = (name, cell.quarter)
+            if place not in periods:
+                periods[place] = budgets[name].period.period_at(cell.quarter)
+            if (period := periods[place]) is not None:
                 found.setdefault(Key(name, period.start), Charge(period)).add(cell.before, cell.after)
     return found
 

@@ -32,6 +32,8 @@ def tell_unpriced(
 
     The last live claim knows what live parts quoted, the last released one what only ended parts did.
     """
+    if not claims:
+        return
     missing = _quarters(transaction, root)
     quotes = quotes_of(transaction.connection, transaction.tenant, parts) if missing else {}
     live = by_quarter(quotes[part.hold_id] for part in parts if part.state in LIVE and missing)
