@@ -236,17 +236,14 @@ def audit(
     """
     inside = _inside(query, facts)
     slices = [part for fact in inside for part in fact.slices]
-    decided = decided if query.scope is None else ()
-    events = _events(query, inside, evidence.events)
+    decided, events = decided if query.scope is None else (), _events(query, inside, evidence.events)
     evidence = replace(evidence, instruments=_in_period(query, evidence)) if query.is_whole else _of_a_part(evidence)
     cells = cells_in(cells, query.namespace, scoped=query.scope is not None)
     as_of = max([_newest(query, inside, decided, events, evidence), *(each.at for each in cells)])
     balances = _balances(query, evidence, as_of)
     runs, devices, totals = tuple(run_row(fact) for fact in inside), devices_of(slices), totals_of(slices)
     hosts = [fact.record.host.energy.mj for fact in inside if fact.record.host.energy is not None]
-    shares, settled = shares_of(inside), settled_of(cells, inside)
-    checks = checked(inside, totals, runs, devices, balances)
-    intervals = [interval for fact in inside for _, interval in intervals_in(fact)]
+    shares, intervals = shares_of(inside), [interval for fact in inside for _, interval in intervals_in(fact)]
     report = AuditReport(
         version=VERSION,
         software=software,
@@ -269,10 +266,9 @@ def audit(
         events=events,
         comparison=compared(_measured(inside), query.comparing) if query.comparing else None,
         under_pack=_under_pack(query.against, slices, evidence.intensities),
-        settled=settled,
-        checks=(*checks, *settled_again(settled, balances)),
+        checks=checked(inside, totals, runs, devices, balances),
     )
-    return _sealed(_beside(replace(report, opinions=opinions_of(inside, evidence.readings)), slices, evidence))
+    return _sealed(_settled(_beside(report, slices, evidence), cells, inside, evidence))
 
 
 def _inside(query: Query, facts: Iterable[Fact]) -> list[Fact]:
@@ -302,6 +298,13 @@ def _beside(report: AuditReport, slices: Sequence[Slice], evidence: Evidence) ->
         stale=_stale(slices),
         categories=categories_of(slices),
     )
+
+
+def _settled(report: AuditReport, cells: Sequence[Cell], facts: Sequence[Fact], evidence: Evidence) -> AuditReport:
+    """The report with what was charged, and what runs say beside it."""
+    found, beside = settled_of(cells, facts), opinions_of(facts, evidence.readings)
+    checks = (*report.checks, *settled_again(found, report.balances))
+    return replace(report, settled=found, opinions=beside, checks=checks)
 
 
 def _in_period(query: Query, evidence: Evidence) -> tuple[tuple[datetime, Instrument], ...]:
