@@ -93,7 +93,8 @@ def _object_writer(kind: type) -> Callable[[Any], dict[str, Any]]:
 
 def _part_writer(name: str, hint: Any) -> Callable[[Any], Any]:
     """Quantities are decimal strings; everything else goes by its own type."""
-    if isinstance(hint, type) and issubclass(hint, Enum | datetime):
+    of_its_type = isinstance(hint, type) and issubclass(hint, Enum | datetime)
+    if of_its_type:
         return _writer(hint)
     if hint in _SUFFIX:
         unit = attrgetter(_SUFFIX[hint][1:])

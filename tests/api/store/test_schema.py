@@ -1,9 +1,9 @@
-"""What lets the tables be spread over many servers by tenant: each key says whose row it is, and no server hands out numbers."""
+"""What lets tables be spread over servers by tenant: each key says whose row it is, no server hands out numbers."""
 
 import pytest
 from sqlalchemy import Table, UniqueConstraint
 
-from joulegate_api.store.tables import metadata
+from joulegate_api.store.schema import metadata
 
 TABLES = [pytest.param(table, id=table.name) for table in metadata.sorted_tables]
 
