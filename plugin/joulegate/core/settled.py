@@ -67,19 +67,22 @@ class Cells:
     _amounts: dict[_Key, tuple[int, int]] = field(default_factory=dict)
     _at: dict[_Key, datetime] = field(default_factory=dict)
     _namespaces: dict[tuple[str, str], str] = field(default_factory=dict)
+    _ids: dict[tuple[str | None, ...], tuple[str | None, ...]] = field(default_factory=dict)
+    _words: dict[str, str] = field(default_factory=dict)
+    """Each set of rates and each word once: millions of cells say few, and each entry brings its own."""
 
     def windows(self, at: datetime, body: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> None:
         """Take an entry of a batch with its windows; raises KeyError and the like where it is none."""
         if not self.period.start <= at <= self.until:
             return
-        cluster = body["cluster"]
+        cluster, word = body["cluster"], self._word
         ids = {(each["device_uuid"], each["quarter"]): tuple(each["rates"]) for each in body["priced"]["rates"]}
         for row in rows:
             if row["pod_uid"] is None:
                 continue
             quarter = format_instant(quarter_of(parse_instant(row["start"], "start")))
             self._namespaces[cluster, row["pod_uid"]] = row.get("namespace") or ""
-            place = (cluster, row["pod_uid"], row["device_uuid"], quarter)
+            place = (cluster, word(row["pod_uid"]), word(row["device_uuid"]), word(quarter))
             energy_mj = int(row["active_mj"]) + int(row["idle_mj"])
             self._move(at, (*place, ids[place[2:]]), energy_mj, int(row["allocated_gpu_ns"]))
 
@@ -95,10 +98,14 @@ class Cells:
 
     def priced(self, rates: RateOf) -> tuple[Cell, ...]:
         """Every cell that holds something; of rates that the log has no more, carbon and money are unknown."""
-        return tuple(self._cell(key, rates) for key in sorted(self._amounts, key=str) if any(self._amounts[key]))
+        return tuple(self._cell(key, rates) for key in sorted(self._amounts, key=_order) if any(self._amounts[key]))
+
+    def _word(self, word: str) -> str:
+        return self._words.setdefault(word, word)
 
     def _move(self, at: datetime, key: _Key, energy_mj: int, gpu_ns: int) -> None:
         if self.period.holds(parse_instant(key[3], "quarter")):
+            key = (*key[:4], self._ids.setdefault(key[4], key[4]))
             known = self._amounts.get(key, (0, 0))
             self._amounts[key] = known[0] + energy_mj, known[1] + gpu_ns
             self._at[key] = max(at, self._at.get(key, at))
@@ -121,6 +128,10 @@ class Cells:
             rates=by,
             at=self._at[key],
         )
+
+
+def _order(key: _Key) -> tuple[str, ...]:
+    return *key[:4], *(each or "" for each in key[4])
 
 
 def cells_in(cells: Iterable[Cell], namespace: str | None, *, scoped: bool) -> tuple[Cell, ...]:
