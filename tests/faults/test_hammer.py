@@ -122,7 +122,9 @@ def test_f11_of_1000_equal_requests_exactly_as_many_pass_as_there_is_room_for(
     audited(store, limit)
     for api in apis:
         api.wait()
-    Client(apis[0].address, token_of("operator")).post(f"/v1/holds/{min(allowed)}/release", {})
+    # One of the killed connections may still lie in the pool: its answer is a 503, and a release may be sent again.
+    operator = Client(apis[0].address, token_of("operator"))
+    operator.post(f"/v1/holds/{min(allowed)}/release", {}, repeatable=True)
     freed = store.budgets.balance("vision").balances[Unit.MJ]
     assert freed.pending == (PASSING - 1) * each_mj, "well within 60 s of the end of its work"
     assert troubles > 0
