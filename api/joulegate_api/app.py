@@ -59,6 +59,7 @@ BODIES: Final[tuple[Body[Any], ...]] = (
     holds.REQUEST,
     holds.STEP,
     holds.RELEASE,
+    inventories.ADOPTION,
     inventories.INVENTORY,
     exceptions.APPROVAL,
     changes.DECISION,

@@ -84,6 +84,7 @@ ACCESS: Final[Mapping[tuple[str, str], Access]] = {
     ("POST", "/v1/holds/{uid}/confirm"): Access(OPERATORS),
     ("POST", "/v1/holds/{uid}/release"): Access(OPERATORS),
     ("PUT", "/v1/inventories/{cluster}/{kind}"): Access(OPERATORS),
+    ("PUT", "/v1/adoptions/{cluster}"): Access(OPERATORS),
     ("GET", "/v1/factors"): Access(READERS),
     ("PUT", "/v1/factors"): Access(EDITORS),
     ("GET", "/v1/prices"): Access(READERS),

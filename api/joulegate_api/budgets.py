@@ -17,7 +17,7 @@ from joulegate.schema import STRICT, Moment
 from joulegate_api.bodies import Body, Raw, parse
 from joulegate_api.context import Caller, Context, Parts, answer, takes
 from joulegate_api.second_person import ChangeKind, must_wait, propose
-from joulegate_api.store import BudgetBalances, Change
+from joulegate_api.store import BudgetBalances, Change, Hierarchy
 
 router = APIRouter(tags=["budgets"])
 
@@ -89,13 +89,19 @@ def close_budget(name: str, parts: Parts, caller: Caller) -> Response:
 def get_balance(name: str, request: Request, parts: Parts) -> JSONResponse:
     """The balance of one period, unit by unit; a unit without a limit has `limit: null`."""
     query = QUERY.read_parameters(request.query_params.multi_items())
-    return answer(_balances_json(parts.store.budgets.balance(name, query.at, query.as_of)))
+    found = parts.store.budgets.balance(name, query.at, query.as_of)
+    return answer(_balances_json(found, parts.store.budgets.hierarchy()))
 
 
 @router.get("/v1/balances")
 def list_balances(parts: Parts) -> JSONResponse:
-    """The present balance of every open budget, each as its own route answers; one whose span is not now has none."""
-    return answer({"balances": [_balances_json(found) for found in parts.store.budgets.current()]})
+    """The present balance of every open budget, each as its own route answers; one whose span is not now has none.
+
+    `adopting` names the clusters where a budget refuses nothing yet: what ran in its scope is still being adopted.
+    """
+    found = parts.store.budgets.current()
+    known = parts.store.budgets.remembered()
+    return answer({"balances": [_balances_json(each, known) for each in found]})
 
 
 def make(change: Change, parts: Context) -> dict[str, Any]:
@@ -127,9 +133,16 @@ def balance_json(unit: Unit, balance: Balance | None) -> dict[str, Any]:
     return body | {"currency": balance.currency} if unit is Unit.MICROS else body
 
 
-def _balances_json(found: BudgetBalances) -> dict[str, Any]:
+def _balances_json(found: BudgetBalances, known: Hierarchy) -> dict[str, Any]:
     units = {NAMES[unit]: balance_json(unit, found.balances.get(unit)) for unit in Unit}
-    return {"budget": found.budget.name, "period": found.period, **units, "as_of": found.as_of}
+    adopting = sorted(cluster for cluster, names in known.unadopted.items() if found.budget.name in names)
+    return {
+        "budget": found.budget.name,
+        "period": found.period,
+        **units,
+        "as_of": found.as_of,
+        "adopting": adopting,
+    }
 
 
 def _text(amount: int | None) -> str | None:

@@ -70,6 +70,14 @@ class Context:
         """The wall clock of this process, for what is asked; decisions are dated by the database."""
         return datetime.now(UTC)
 
+    def is_attended(self, cluster: str) -> bool:
+        """Whether an operator is registered for a cluster: it was there of late, or ever where one is required."""
+        heard = self.store.inventories.last_report(cluster), self.store.adoptions.last_seen(cluster)
+        last = max((at for at in heard if at is not None), default=None)
+        if last is None:
+            return False
+        return self.settings.cluster_mode is ClusterMode.MANAGED or self.now() - last < REGISTERED
+
 
 def context_of(request: Request) -> Context:
     """The parts of the service that a request came to."""
@@ -99,10 +107,7 @@ async def authorize(request: Request) -> None:
 
 def _refuse_managed(context: Context) -> None:
     """Raise :class:`RefusedError` (409) where a cluster's operator brings budgets, exceptions and rates."""
-    last = context.store.inventories.last_report(context.settings.cluster)
-    if last is None:
-        return
-    if context.settings.cluster_mode is ClusterMode.MANAGED or context.now() - last < REGISTERED:
+    if context.is_attended(context.settings.cluster):
         detail = f"the objects of cluster {context.settings.cluster} are the only source here: change them with kubectl"
         raise RefusedError(HTTPStatus.CONFLICT, "managed_by_cluster", detail)
 

@@ -13,7 +13,7 @@ from joulegate.core.budgets import Budget
 from joulegate.core.errors import InvalidInputError
 from joulegate.core.records import Kind
 from joulegate.core.workloads import Demand, Unresolved
-from joulegate.holds import DemandBody, InventoryBody, LabelBody, ObjectBody, demand_of
+from joulegate.holds import AdoptionBody, DemandBody, InventoryBody, LabelBody, ObjectBody, demand_of
 from joulegate_api.admission.asking import Asked, hold_request
 from joulegate_api.bodies import Body, RawBatch
 from joulegate_api.context import Caller, Context, Parts, answer, takes
@@ -22,6 +22,7 @@ from joulegate_api.rebinding import rebind
 from joulegate_api.store import Evidence, HoldRequest, Inventory, ObjectSeen, Origin, PodSeen
 
 INVENTORY: Final = Body(InventoryBody)
+ADOPTION: Final = Body(AdoptionBody)
 _UNKNOWN: Final = Demand(Kind.TRAINING, ())
 
 router = APIRouter(tags=["inventories"])
@@ -72,6 +73,18 @@ def put_inventory(cluster: str, kind: str, raw: RawBatch, parts: Parts, caller: 
         "rebound": rebound,
     }
     return answer(told)
+
+
+@router.put("/v1/adoptions/{cluster}", openapi_extra=takes(ADOPTION.reference))
+def put_adoption(cluster: str, raw: RawBatch, parts: Parts, caller: Caller) -> JSONResponse:
+    """Know that a cluster has an operator, and since when everything that lives there was told.
+
+    The answer names in `adopting` the budgets that refuse nothing there yet: what ran in
+    their scope before they were written is still being adopted.
+    """
+    body = ADOPTION.read(raw)
+    caller.require("*", cluster, None, parts.here)
+    return answer({"adopting": sorted(parts.store.adoptions.put(cluster, body.told_since))})
 
 
 def _late(body: InventoryBody, evidence: Evidence, parts: Context) -> set[str]:

@@ -104,7 +104,7 @@ def status_of(wanted: Custom, refused: Json | None, balance: Json | None, now: d
         return _status(wanted, now, {}, refused)
     if balance is None:
         return _status(wanted, now, {}, ready("True", "OutsidePeriod", "its period is not now"))
-    return _status(wanted, now, balance, ready("True", "Accepted", ""), _exhausted(balance))
+    return _status(wanted, now, balance, ready("True", "Accepted", ""), _exhausted(balance), _enforced(balance))
 
 
 def parents_first(parents: Mapping[str, str | None]) -> Sequence[str]:
@@ -127,6 +127,14 @@ def _exhausted(balance: Json) -> Json:
     if spent:
         return condition("Exhausted", "True", "LimitReached", f"nothing is left of {', '.join(spent)}")
     return condition("Exhausted", "False", "Available")
+
+
+def _enforced(balance: Json) -> Json:
+    """Whether it refuses what does not fit; not before what ran in its scope is held for."""
+    if balance.get("adopting"):
+        message = "it refuses nothing until what runs in its scope has been adopted"
+        return condition("Enforced", "False", "BeingAdopted", message)
+    return condition("Enforced", "True", "Adopted")
 
 
 def _status(wanted: Custom, now: datetime, balance: Json, *conditions: Json) -> Json:

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from joulegate.client import Client
 from joulegate.core.errors import JoulegateError
+from joulegate_operators.adoption import Adoption
 from joulegate_operators.budgets import Budgets
 from joulegate_operators.exceptions import Exceptions
 from joulegate_operators.gates import Gates
@@ -52,13 +53,17 @@ class Operator:
         kube = connect(settings.kubeconfig)
         spaces = informer_of(kube, self._changed)
         workloads = Workloads(kube, settings, spaces, self._changed)
-        # In this order: charges are priced by what is in force, and an exception names budgets.
+        adoption = Adoption(settings, workloads)
+        # In this order: a budget that an operator brings waits for its adoption, charges are priced by what is in
+        # force, and an exception names budgets.
         self._reconcilers: Sequence[Reconciler] = (
+            adoption,
             Rates(kube, self._changed),
             Budgets(kube, self._changed),
             Exceptions(kube, self._changed),
             Labels(kube, spaces, settings.namespace),
             workloads,
+            adoption,
             Running(kube, settings, workloads),
             Gates(kube, settings, workloads),
         )

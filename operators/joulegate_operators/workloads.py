@@ -93,6 +93,7 @@ class Workloads:
         self._watched = {PODS: self._watch(PODS, core.list_pod_for_all_namespaces)}
         self._namespaces = namespaces
         self._looked = _NEVER
+        self.hurried = False
         self._ended = _Ended()
         self._served: dict[tuple[str, str], bool] = {}
         self._released: set[str] = set()
@@ -107,6 +108,11 @@ class Workloads:
     def is_known(self) -> bool:
         """Whether everything that lives was told to the API once, and so is held for."""
         return all(each.reported > _NEVER for each in self._watched.values())
+
+    @property
+    def told_since(self) -> datetime | None:
+        """The newest lists of all kinds began after this; None before each was told once."""
+        return min(each.reported for each in self._watched.values()) - _MARGIN if self.is_known else None
 
     def roots(self) -> Sequence[Workload]:
         """The roots of every tree that asks for an accelerator, as the watches know them."""
@@ -137,7 +143,7 @@ class Workloads:
         known = {resource: dict(each.informer.objects()) for resource, each in self._watched.items()}
         self._ended.note(known[PODS], now)
         for resource, each in self._watched.items():
-            if each.is_due(now, self._relist):
+            if each.is_due(now, timedelta() if self.hurried else self._relist):
                 self._report(api, each, known, resource)
         self._release(api, [workload for found in known.values() for workload in found.values()])
 

@@ -186,6 +186,17 @@ class InventoryBody:
 
 
 @dataclass(frozen=True, slots=True)
+class AdoptionBody:
+    """``PUT /v1/adoptions/{cluster}``: an operator is there.
+
+    The newest list of every kind that it told of began after ``told_since``, None before all were told once.
+    """
+
+    __pydantic_config__ = STRICT
+    told_since: Moment | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ApprovalBody:
     """``POST /v1/exceptions/{id}/approval``: by the caller; the operator may say who approved in the cluster."""
 

@@ -33,7 +33,7 @@ def test_a_balance_has_every_unit_and_null_where_there_is_no_limit(service: Serv
     service.post("/v1/admission/validate", review(job()))
     service.post("/v1/records", record())
     balance = service.get("/v1/budgets/vision/balance").json()
-    assert set(balance) == {"budget", "period", "energy", "carbon", "cost", "as_of"}
+    assert set(balance) == {"budget", "period", "energy", "carbon", "cost", "as_of", "adopting"}
     assert balance["period"] == {"start": "2026-01-01T00:00:00Z", "end": "2027-01-01T00:00:00Z"}
     energy = balance["energy"]
     assert (energy["unit"], energy["limit"], energy["posted"]) == ("mj", "36000000000", "60000000")

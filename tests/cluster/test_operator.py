@@ -145,11 +145,14 @@ def conditions(api: Api, source: Object) -> dict[str, Object]:
 
 
 def settled(api: Api, source: Object, status: str = "True") -> Object:
-    """The object's condition Ready, once it is `status` for the present generation."""
-    return eventually(
-        lambda: next((each for each in [conditions(api, source).get("Ready", {})] if each.get("status") == status), {}),
-        saying=f"{source['metadata']['name']} is Ready={status}",
-    )
+    """The condition Ready once it is `status` for the present generation; a budget that is in force is enforced then."""
+
+    def found() -> Object:
+        told = conditions(api, source)
+        waits = told.get("Enforced", {}).get("status") == "False"
+        return told.get("Ready", {}) if told.get("Ready", {}).get("status") == status and not waits else {}
+
+    return eventually(found, saying=f"{source['metadata']['name']} is Ready={status}")
 
 
 def test_a_budget_reaches_the_api_and_its_balance_comes_back(api: Api, world: World) -> None:

@@ -65,6 +65,9 @@ def hold_request(
         requested_at=now,
         origin=asked.origin,
         extension=asked.extension,
+        unattended=asked.origin is not Origin.ADOPTED
+        and asked.cluster in parts.store.budgets.remembered().unadopted
+        and not parts.is_attended(asked.cluster),
     )
     return request, predicted
 

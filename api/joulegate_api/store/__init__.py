@@ -13,9 +13,10 @@ from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
 from joulegate_api.store import tables
+from joulegate_api.store.adoptions import Adoptions
 from joulegate_api.store.amounts import Amounts
 from joulegate_api.store.balances import Accounts
-from joulegate_api.store.budgets import BudgetBalances, Budgets
+from joulegate_api.store.budgets import BudgetBalances, Budgets, Hierarchy
 from joulegate_api.store.changes import Change, Changes
 from joulegate_api.store.closes import Closed, Closes
 from joulegate_api.store.corrections import Corrections, ReasonCode
@@ -61,6 +62,7 @@ __all__ = [
     "Evidence",
     "Head",
     "Held",
+    "Hierarchy",
     "HoldFilters",
     "HoldRequest",
     "HoldRow",
@@ -111,6 +113,7 @@ class Store:
         self.hold_list = HoldList(database, tenant)
         self.releases = Releases(database, transitions, accounts, self.budgets, tenant)
         self.inventories = Inventories(database, writer, transitions, self.releases, tenant)
+        self.adoptions = Adoptions(database, writer, self.budgets, tenant)
         self.exceptions = Exceptions(database, writer, accounts, self.budgets, tenant)
         self.trees = Trees(database, writer, tenant)
         self.trial_balance = Check(database, tenant)

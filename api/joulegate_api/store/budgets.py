@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import Connection, func, insert, select, tuple_
 
-from joulegate.core.binding import Binding, Work, bind, check_tree
+from joulegate.core.binding import Binding, Work, bind, check_tree, lineage
 from joulegate.core.budgets import Balance, Budget
 from joulegate.core.encoding import decode, encode
 from joulegate.core.errors import ConflictError, NotFoundError
@@ -18,6 +18,7 @@ from joulegate.core.log import EntryType
 from joulegate.core.periods import Period
 from joulegate.core.units import Unit
 from joulegate_api.store import balances, versions
+from joulegate_api.store.adopting import forget, unadopted
 from joulegate_api.store.database import Database
 from joulegate_api.store.entries import Transaction, Writer
 from joulegate_api.store.tables import budget_revisions
@@ -30,10 +31,14 @@ _CHUNK: Final = 200  # budgets that are read at once; SQLite bounds the variable
 
 @dataclass(frozen=True, slots=True)
 class Hierarchy:
-    """All open budgets as they stand at one version."""
+    """All open budgets as they stand at one version.
+
+    ``unadopted`` names, by cluster, those whose scope an operator has not adopted yet.
+    """
 
     version: int
     budgets: Mapping[str, Budget]
+    unadopted: Mapping[str, frozenset[str]] = field(default_factory=dict)
     _bindings: dict[object, Binding] = field(default_factory=dict, repr=False, compare=False)
 
     def binding(self, work: Work) -> Binding:
@@ -46,6 +51,14 @@ class Hierarchy:
                 self._bindings.clear()
             known = self._bindings[seen] = bind(self.budgets, work)
         return known
+
+    def lenient(self, cluster: str, binding: Binding) -> frozenset[str]:
+        """Those of the budgets of a binding that do not enforce there yet: no adopted scope binds by them."""
+        waiting = self.unadopted.get(cluster)
+        if not waiting:
+            return frozenset()
+        sure = [name for name in binding.direct if name not in waiting]
+        return frozenset(binding.names) - {above for name in sure for above in lineage(self.budgets, name)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +131,7 @@ class Budgets:
                 raise ConflictError(f"budget {name} is the parent of {', '.join(children)}; close those first")
             last = _last_revision(transaction.connection, self._tenant, name)
             self._append(transaction, hierarchy.budgets[name], last, transaction.now(), principal, closed=True)
+            forget(transaction.connection, self._tenant, name)
 
     def get(self, name: str) -> Budget:
         """The open budget of this name; raises :class:`NotFoundError`."""
@@ -184,7 +198,8 @@ class Budgets:
         with self._lock:
             known = self._known
         if known is None or known.version != version:
-            known = Hierarchy(version, self._open_budgets(connection))
+            budgets = self._open_budgets(connection)
+            known = Hierarchy(version, budgets, unadopted(connection, self._tenant, budgets))
             with self._lock:
                 if self._known is None or self._known.version < version:
                     self._known = known

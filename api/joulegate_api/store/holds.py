@@ -67,6 +67,7 @@ class HoldRequest:
     EXTENDED and RENEWED hold what ``quote`` says on top of what the root holds, once
     for each ``extension`` (an id made by the sender); a renewal that does not fit
     is held all the same (forced), and its verdict says that it did not fit.
+    ``unattended``: no operator is there who would adopt, so that budgets do not wait for that.
     """
 
     cluster: str
@@ -81,6 +82,7 @@ class HoldRequest:
     requested_at: datetime
     origin: Origin = Origin.ADMITTED
     extension: str = ""
+    unattended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from joulegate.core.binding import Binding
-from joulegate.core.budgets import Budget, Claim, Outcome, Reason, Verdict, decide
+from joulegate.core.budgets import Budget, Claim, Enforcement, Outcome, Reason, Verdict, decide
 from joulegate.core.periods import Period
 from joulegate.core.units import Unit
 from joulegate_api.store.amounts import UNITS, Amounts
@@ -15,12 +16,15 @@ from joulegate_api.store.balances import Account, Key
 from joulegate_api.store.budgets import Hierarchy
 from joulegate_api.store.holds import LIVE, Held, HoldRequest, Origin, held_of
 
+_BEING_ADOPTED: Final = "what runs in its scope is still being adopted"
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What one request asks of every budget that binds it, period by period; nothing where none binds.
 
     ``currency`` is that of the quote; None where it has no money, or more than one.
+    ``lenient`` budgets are in ``budgets`` as if they audited: their scope is still being adopted.
     """
 
     request: HoldRequest
@@ -29,12 +33,15 @@ class Plan:
     periods: Mapping[Key, Period]
     budgets: Mapping[str, Budget]
     currency: str | None
+    lenient: frozenset[str] = frozenset()
 
 
 def plan(request: HoldRequest, hierarchy: Hierarchy) -> Plan:
     """Split the quote by quarter-hour into the periods of each budget that binds the work."""
     binding = hierarchy.binding(request.work)
     budgets = {name: hierarchy.budgets[name] for name in binding.names}
+    lenient = frozenset() if request.unattended else hierarchy.lenient(request.cluster, binding)
+    budgets |= {name: replace(budgets[name], enforcement=Enforcement.AUDIT) for name in lenient}
     currencies = {quarter.cost.currency for quarter in request.quote.quarters if quarter.cost is not None}
     currency = currencies.pop() if len(currencies) == 1 else None
     asked: dict[Key, Amounts] = {}
@@ -43,7 +50,7 @@ def plan(request: HoldRequest, hierarchy: Hierarchy) -> Plan:
         for period, amounts in _by_period(request, budget, currency):
             asked[Key(name, period.start)] = amounts
             periods[Key(name, period.start)] = period
-    return Plan(request, binding, asked, periods, budgets, currency)
+    return Plan(request, binding, asked, periods, budgets, currency, lenient)
 
 
 def _by_period(request: HoldRequest, budget: Budget, currency: str | None) -> list[tuple[Period, Amounts]]:
@@ -131,8 +138,15 @@ def judge(
         basis=request.quote.basis,
         n=request.quote.n,
         as_of=now,
-        warnings=(*binding.warnings, *verdict.warnings),
+        detail=_BEING_ADOPTED if reason is Reason.WARNED and verdict.budget in planned.lenient else verdict.detail,
+        warnings=(*binding.warnings, *verdict.warnings, *_lenience(planned)),
     )
+
+
+def _lenience(planned: Plan) -> list[str]:
+    """What is said of budgets that refuse nothing yet."""
+    names = ", ".join(sorted(planned.lenient))
+    return [f"budget {names} is not enforced yet: {_BEING_ADOPTED}"] if names else []
 
 
 def _claims(planned: Plan, account: Account, available: Amounts) -> list[Claim]:

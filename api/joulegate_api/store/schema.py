@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from joulegate_api.store import change_tables, log_tables, meter_tables, tables
+from joulegate_api.store import adoption_tables, change_tables, log_tables, meter_tables, tables
 from joulegate_api.store.columns import metadata
 
-__all__ = ["change_tables", "log_tables", "metadata", "meter_tables", "tables"]
+__all__ = ["adoption_tables", "change_tables", "log_tables", "metadata", "meter_tables", "tables"]

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from joulegate_api.store.columns import Json, amounts, instant, metadata, tenant, text, whole
 
-REVISION: Final = "0006"
+REVISION: Final = "0007"
 """The revision of the migrations that these tables describe."""
 
 versions: Final = Table(

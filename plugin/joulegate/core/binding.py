@@ -30,7 +30,7 @@ class Work:
 class Binding:
     """The budgets that a decision must fit.
 
-    ``names`` holds each bound budget and all above it, sorted.
+    ``names`` holds each bound budget and all above it, sorted; ``direct`` those that bind by their own scope.
 
     ``not_permitted`` is the chosen budget that the subject may not use where no
     default takes its place; the work must then be refused.
@@ -39,6 +39,7 @@ class Binding:
     names: tuple[str, ...]
     not_permitted: str | None = None
     warnings: tuple[str, ...] = ()
+    direct: tuple[str, ...] = ()
 
 
 def bind(budgets: Mapping[str, Budget], work: Work) -> Binding:
@@ -57,7 +58,7 @@ def bind(budgets: Mapping[str, Budget], work: Work) -> Binding:
         direct.append(selected)
     missed = work.chosen if warnings and not selected else None
     names = {name for bound in direct for name in lineage(budgets, bound)}
-    return Binding(tuple(sorted(names)), missed, warnings)
+    return Binding(tuple(sorted(names)), missed, warnings, tuple(sorted(direct)))
 
 
 def _select(selectable: Mapping[str, Budget], work: Work, already: list[str]) -> tuple[str | None, tuple[str, ...]]:
