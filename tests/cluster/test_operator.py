@@ -145,7 +145,7 @@ def conditions(api: Api, source: Object) -> dict[str, Object]:
 
 
 def settled(api: Api, source: Object, status: str = "True") -> Object:
-    """The condition Ready once it is `status` for the present generation; a budget that is in force is enforced then."""
+    """The condition Ready once it is `status` for the present generation; a budget in force is enforced by then."""
 
     def found() -> Object:
         told = conditions(api, source)

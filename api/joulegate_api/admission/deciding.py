@@ -21,12 +21,14 @@ from joulegate.core.workloads import (
     Reference,
     Unresolved,
     demand_of,
+    is_generator,
     is_governed,
     kind_of_work,
     scaled,
 )
 from joulegate_api.admission.asking import Asked, hold_request, selected_by_labels
 from joulegate_api.admission.families import Family, count, family_of, growth_of, is_made_by_controller
+from joulegate_api.admission.generators import granted_choice, keep_choice, unheard_choice
 from joulegate_api.admission.lookups import Lookups
 from joulegate_api.admission.reading import Review, metadata_of
 from joulegate_api.admission.subjects import subject_of, with_choice, with_labels, written
@@ -166,7 +168,8 @@ def _decide(review: Review, work: Work, parts: Context, *, proven: bool) -> Deci
         return Decision(Verdict(Outcome.DENY, Reason.NOT_PERMITTED, budget=demand.budget, detail=barred), demand)
     if not demand.groups or demand.suspended:
         reason = Reason.HELD_LATER if demand.groups else Reason.NO_ACCELERATOR
-        return Decision(Verdict(Outcome.ALLOW, reason), demand)
+        unheard = unheard_choice(review, demand)
+        return Decision(Verdict(Outcome.ALLOW, reason, warnings=(unheard,) if unheard else ()), demand)
     family = family_of(review, parts, around)
     if family is not None:
         return _of_child(_Question(review, work, demand, around, proven), family, parts)
@@ -235,7 +238,8 @@ def _ask(question: _Question, root: str, called: tuple[str, str], parts: Context
     review, demand, around = question.review, question.demand, question.around
     work, known = with_labels(question.work, budgets, around)
     subject = subject_of(review, work.namespace, parts)
-    work = with_choice(work, subject, budgets, around)
+    granted = granted_choice(review, parts) if work.chosen is not None else None
+    work = with_choice(work, subject, budgets, around, granted)
     unbound = (known or selected_by_labels(budgets, work) is None) and not bind(budgets, work).names
     if unbound and parts.settings.unbudgeted is not Unbudgeted.ALLOW:
         return Decision(Verdict(_UNBUDGETED[parts.settings.unbudgeted], Reason.NO_BUDGET), demand)
@@ -314,15 +318,24 @@ def _barred(review: Review, work: Work, demand: Demand, parts: Context, around: 
     if not demand.groups or metadata_of(review.new).get("deletionTimestamp") is not None:
         return None
     if review.operation == "UPDATE" and review.old is not None:
-        changed = _choice_of(review.old, around) != demand.budget
-        return "the annotation joulegate.io/budget does not change; make a new object" if changed else None
-    if not demand.suspended or demand.budget is None:
+        if _choice_of(review.old, around) != demand.budget:
+            return "the annotation joulegate.io/budget does not change; make a new object"
+        if not is_generator(_kind_of(review).partition(" ")[0]):
+            return None
+    return _unusable(review, work, demand, parts, around) if demand.suspended and demand.budget is not None else None
+
+
+def _unusable(review: Review, work: Work, demand: Demand, parts: Context, around: Lookups | None) -> str | None:
+    """Why the chosen budget is not the subject's to use; what a generator was let choose is kept for what it makes."""
+    subject, granted = subject_of(review, work.namespace, parts), granted_choice(review, parts)
+    chosen = with_choice(work, subject, _budgets(parts), around, granted)
+    if chosen.usable is None:
         return None
-    budgets = _budgets(parts)
-    chosen = with_choice(work, subject_of(review, work.namespace, parts), budgets, around)
-    if chosen.usable is None or demand.budget in chosen.usable:
+    if chosen.usable:
+        keep_choice(review, demand, parts)
         return None
-    return f"{review.user} may not use budget {demand.budget}"
+    # A generator that was there before stays as it was: what it makes does not get that budget.
+    return f"{review.user} may not use budget {demand.budget}" if review.operation == "CREATE" else None
 
 
 def _choice_of(source: Mapping[str, Any], around: Lookups | None) -> str | None:

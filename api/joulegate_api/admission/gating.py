@@ -16,6 +16,7 @@ from joulegate.core.budgets import Enforcement
 from joulegate.core.errors import JoulegateError
 from joulegate.core.workloads import ALONE, Unresolved, can_be_gated, demand_of, gate, kind_of_work
 from joulegate_api.admission.families import is_made_by_controller
+from joulegate_api.admission.generators import granted_choice
 from joulegate_api.admission.lookups import Lookups
 from joulegate_api.admission.reading import Review, metadata_of
 from joulegate_api.admission.subjects import subject_of, with_choice, with_labels
@@ -70,5 +71,6 @@ def _queues(review: Review, new: Mapping[str, Any], parts: Context) -> bool:
         added_kind=demand.added_kind and demand.added_kind.value,
     )
     work, _ = with_labels(work, budgets, around)
-    work = with_choice(work, subject_of(review, namespace, parts), budgets, around)
+    granted = granted_choice(review, parts) if demand.budget is not None else None
+    work = with_choice(work, subject_of(review, namespace, parts), budgets, around, granted)
     return any(budgets[name].enforcement is Enforcement.QUEUE for name in bind(budgets, work).names)

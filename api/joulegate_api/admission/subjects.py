@@ -28,16 +28,23 @@ def written(review: Review, subject: Identity) -> str:
     return subject.username if subject.username == review.user else f"{subject.username} (through {review.user})"
 
 
-def with_choice(work: Work, subject: Identity, budgets: Mapping[str, Budget], around: Lookups | None) -> Work:
+def with_choice(
+    work: Work,
+    subject: Identity,
+    budgets: Mapping[str, Budget],
+    around: Lookups | None,
+    granted: str | None = None,
+) -> Work:
     """The work with what the cluster lets the subject use of the budget that was chosen.
 
-    Outside a cluster there are no such rights: who may ask may choose. Raises
-    :class:`~joulegate.core.workloads.Unresolved` where the cluster does not say.
+    ``granted`` was let be chosen before. Outside a cluster there are no such rights: who may ask may
+    choose. Raises :class:`~joulegate.core.workloads.Unresolved` where the cluster does not say.
     """
     chosen = budgets.get(work.chosen) if work.chosen is not None else None
     if chosen is None or not chosen.selectable or around is None:
         return work
-    usable = frozenset({chosen.name}) if around.may_use(subject, chosen.name) else frozenset()
+    may = chosen.name == granted or around.may_use(subject, chosen.name)
+    usable = frozenset({chosen.name}) if may else frozenset()
     return replace(work, usable=usable)
 
 

@@ -92,6 +92,20 @@ class Trees:
                 self._write(transaction, cluster, uid, {"owner_uid": owner_uid, "root_uid": root, **values})
             return root
 
+    def keep_choice(self, cluster: str, uid: str, namespace: str, name: str, demand: Demand) -> None:
+        """Keep what an object that holds nothing itself (a generator) was let choose for what it makes."""
+        values = {"namespace": namespace, "name": name, "demand": encode(demand), "is_pod": False}
+        with self._writer.transaction() as transaction:
+            self._write(transaction, cluster, uid, {"owner_uid": None, "root_uid": uid, **values})
+
+    def choice_of(self, cluster: str, uid: str) -> str | None:
+        """The budget that an object was let choose; None where nothing is known of it."""
+        of = objects.c
+        mine = and_(of.tenant == self._tenant, of.cluster == cluster, of.uid == uid)
+        with self._database.read() as connection:
+            found = connection.execute(select(of.demand).where(mine)).scalar_one_or_none()
+        return None if found is None else decode(Demand, found).budget
+
     def gone(self, cluster: str, uids: Collection[str], *, terminating: bool = False) -> None:
         """These pods have ended, or are ``terminating``: what replaces them counts in their place."""
         of = objects.c

@@ -8,6 +8,11 @@
 {{- end -}}
 {{- end }}
 
+{{- /* Whether metadata, which stand at the path that is given, name a budget. */ -}}
+{{- define "joulegate.chooses" -}}
+(has({{ . }}.annotations) && 'joulegate.io/budget' in {{ . }}.annotations)
+{{- end }}
+
 {{- /* Whether a controller of the list made the object for an owner that is no generator. */ -}}
 {{- define "joulegate.child" -}}
 request.userInfo.username in {{ .Values.admission.controllers | toJson }} && has(object.metadata.ownerReferences) && object.metadata.ownerReferences.exists(o, has(o.controller) && o.controller && !(o.kind in ['CronJob', 'CronWorkflow', 'ScheduledWorkflow', 'Experiment']))
@@ -30,7 +35,12 @@ request.userInfo.username in {{ .Values.admission.controllers | toJson }} && has
     request.kind.kind in ['Job', 'ReplicaSet', 'Deployment', 'StatefulSet', 'DaemonSet'] ?
     ({{ include "joulegate.asks" "object.spec.template.spec" }}) :
     request.kind.kind == 'JobSet' ? (has(object.spec.replicatedJobs) && object.spec.replicatedJobs.exists(j,
-    {{ include "joulegate.asks" "j.template.spec.template.spec" }})) : true)
+    {{ include "joulegate.asks" "j.template.spec.template.spec" }})) :
+    {{- /* A generator holds nothing; it is sent where it chooses a budget for what it makes. */}}
+    request.kind.kind == 'CronJob' ? ({{ include "joulegate.chooses" "object.metadata" }} ||
+    (has(object.spec.jobTemplate.metadata) && {{ include "joulegate.chooses" "object.spec.jobTemplate.metadata" }}) ||
+    (has(object.spec.jobTemplate.spec.template.metadata) &&
+    {{ include "joulegate.chooses" "object.spec.jobTemplate.spec.template.metadata" }})) : true)
 {{- end }}
 
 {{- /* The objects that can ask for accelerators; kinds of the second stage are undecidable, and are asked about too. */ -}}
@@ -42,7 +52,7 @@ request.userInfo.username in {{ .Values.admission.controllers | toJson }} && has
   scope: Namespaced
 - apiGroups: [batch]
   apiVersions: [v1]
-  resources: [jobs]
+  resources: [jobs, cronjobs]
   operations: [CREATE, UPDATE]
   scope: Namespaced
 - apiGroups: [apps]

@@ -107,7 +107,8 @@ def demand_of(manifest: object, around: Surroundings = ALONE) -> Demand:
             "run it as a kind that it can, or let it pass by whenUndecidable: Allow in its budget"
         )
     asked = _READERS[version, kind](whole, mapping(whole.get("spec"), "spec"), around)
-    return _demand(kind_of_work(kind), asked, {**asked.annotations, **annotations_of(whole)})
+    own = {} if is_generator(kind) else annotations_of(whole)  # a generator hands on its template's and no other
+    return _demand(kind_of_work(kind), asked, {**asked.annotations, **own})
 
 
 def _demand(kind: Kind, asked: Asked, said: Mapping[str, str]) -> Demand:
