@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -18,9 +17,13 @@ from tests.cluster.admitting import Admitting, admitting
 from tests.cluster.api import Api, Object
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.programs import Clients
+from tests.cluster.test_accounts import token_of
 from tests.cluster.test_chart import bound, rendered
 
+HOME = "joulegate-system"
 OPERATOR = "joulegate-operator"
+_LASTS_S = 7_200
+"""Longer than any module of tests: nobody renews the token here, as the kubelet would."""
 QUICK = {"JOULEGATE_OPERATOR_RESYNC_S": "1", "JOULEGATE_OPERATOR_RELIST_S": "3"}
 """A pace for tests; an installation takes the operator's own."""
 
@@ -30,6 +33,7 @@ class Operating:
     """The API of `gate`, and operators that can be started and killed."""
 
     gate: Admitting
+    api: Api
     address: str | None = None
     """Where the operators call; by default the API of `gate` itself."""
     operators: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -54,13 +58,11 @@ class Operating:
 
     @property
     def token(self) -> Path:
+        """The token of its own account, as the kubelet projects it; the API asks the cluster whose it is."""
         path = self.gate.home / "operator-token"
         if not path.exists():
-            asked = ["token", "add", "operator", "--role", "operator", "--namespace", "*", "--json"]
-            command = [str(Path(sys.executable).parent / "joulegate"), *asked]
-            made = subprocess.run(command, env=self.gate.environment, check=True, stdout=subprocess.PIPE)
             path.touch(0o600)
-            path.write_text(json.loads(made.stdout)["token"])
+            path.write_text(token_of(self.api, HOME, OPERATOR, seconds=_LASTS_S))
         return path
 
     @property
@@ -86,7 +88,9 @@ def operates(
     api: Api, tools: Clients, gate: Admitting, address: str | None = None, pace: Mapping[str, str] = QUICK
 ) -> Iterator[Operating]:
     """An operator beside an API, and the policy that lets it alone close namespaces."""
-    made = Operating(gate, address, pace=pace)
+    made = Operating(gate, api, address, pace=pace)
+    api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}})
+    api.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": OPERATOR, "namespace": HOME}})
     named = {OPERATOR, "joulegate-namespaces"}
     for source in rendered(tools, "--set", "admission.install=true", "--set", f"operator.username={OPERATOR}"):
         if source["metadata"]["name"] in named:

@@ -68,10 +68,16 @@ def reviewer(api: Api, control_plane: ControlPlane, namespace: str) -> Iterator[
 
 
 def token_of(
-    api: Api, namespace: str, account: str, *, audience: str | None = AUDIENCE, pod: Object | None = None
+    api: Api,
+    namespace: str,
+    account: str,
+    *,
+    audience: str | None = AUDIENCE,
+    pod: Object | None = None,
+    seconds: int = 600,
 ) -> str:
     """A token as the kubelet asks for it when it projects one into a pod."""
-    spec: Object = {"audiences": [audience] if audience else [], "expirationSeconds": 600}
+    spec: Object = {"audiences": [audience] if audience else [], "expirationSeconds": seconds}
     if pod is not None:
         uid = pod["metadata"]["uid"]
         spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Pod", "name": pod["metadata"]["name"], "uid": uid}
