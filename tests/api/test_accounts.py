@@ -62,6 +62,14 @@ def test_the_operator_is_known_by_the_token_of_its_account(service: Service, fak
         assert told.status_code == status
 
 
+def test_the_operator_sees_the_holds_of_every_namespace_of_its_own_cluster(service: Service, fake: FakeCluster) -> None:
+    token = fake.issue("one.b.c", "system:serviceaccount:joulegate-system:joulegate-operator", node=None)
+    headers = {"Authorization": f"Bearer {token}"}
+    asked = {"cluster=local": 200, "cluster=elsewhere": 403, "": 403}
+    told = {query: service.call("GET", f"/v1/holds?{query}", by=None, headers=headers).status_code for query in asked}
+    assert told == asked
+
+
 @pytest.mark.parametrize(
     ("issued", "status"),
     [
