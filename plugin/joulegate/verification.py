@@ -9,6 +9,7 @@ is known from all of these. So any change of any byte shows.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -203,10 +204,13 @@ class _Reading:
         keys = [read_key(line) for line in lines.splitlines()]
         check = self._verdict.check("every signature is of a key that the log tells of")
         check.items = len(note.signatures)
-        if lines != "".join(f"{key}\n" for key in keys) or len({str(key) for key in keys}) != len(keys) or not keys:
+        if lines != "".join(f"{key}\n" for key in keys) or not keys:
             check.fail("the keys are not one a line")
-        if len(note.signatures) != len(keys) or not all(signing.is_note_of(note, key) for key in keys):
-            check.fail("the checkpoint is not signed by each key once")
+        signed = map(partial(signing.is_signed, note.text), note.signatures, reversed(keys))
+        if len(note.signatures) != len(keys) or not all(signed):
+            check.fail("the checkpoint is not signed by each key once, the newest first")
+        if [str(key) for key in keys] != [key for key in leaves.keys if key in lines.splitlines()]:
+            check.fail("the keys are not in the order in which the log tells of them")
         origin = self._manifest.origin
         check.faults += [f"{key.name} signs for another log" for key in keys if key.name != origin]
         check.faults += [f"the log does not tell of {key}" for key in keys if str(key) not in leaves.keys]

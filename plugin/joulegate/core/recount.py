@@ -106,20 +106,19 @@ class Recount:
             raise InvalidInputError(f"is not what an entry of type {kind} holds: {error!r}") from error
 
     def report(self) -> AuditReport:
-        """The report of everything that was taken."""
+        """The report of everything that was taken; raises :class:`InvalidInputError` where it does not fit together."""
         try:
-            facts = list(self._facts())
+            evidence = Evidence(
+                tuple(self._events),
+                tuple(self._readings),
+                tuple(self._devices),
+                self.intensities,
+                tuple(self._instruments),
+                self.figures,
+            )
+            return audit(self.of.query, list(self._facts()), self._decided, self.of.software, evidence, self.cells())
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInputError(f"entries do not fit together: {error!r}") from error
-        evidence = Evidence(
-            tuple(self._events),
-            tuple(self._readings),
-            tuple(self._devices),
-            self.intensities,
-            tuple(self._instruments),
-            self.figures,
-        )
-        return audit(self.of.query, facts, self._decided, self.of.software, evidence, self.cells())
 
     def cells(self) -> tuple[Cell, ...]:
         """What windows of the period were charged, by the rates that were taken."""
