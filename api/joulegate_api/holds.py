@@ -96,7 +96,7 @@ def request_hold(uid: str, raw: Raw, parts: Parts, caller: Caller) -> JSONRespon
     work = work_of(demand, body.namespace, body.namespace_labels or ())
     budgets = {budget.name: budget for budget in parts.store.budgets.list()}
     request, predicted = hold_request(asked, work, demand, budgets, parts)
-    return answer(verdict_json(parts.store.ledger.decide(request)) | {"detail": predicted.detail})
+    return answer(verdict_json(parts.store.ledger.decide(request, dry_run=body.dry_run)) | {"detail": predicted.detail})
 
 
 @router.post("/v1/holds/{uid}/confirm", openapi_extra=takes(STEP.reference))

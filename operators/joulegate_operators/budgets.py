@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -15,6 +15,7 @@ from joulegate.core.objects import API_VERSION, budget_from_object, budget_to_ob
 from joulegate_operators.conditions import condition, dated, present, ready
 from joulegate_operators.kinds import Custom, Kind
 from joulegate_operators.kube import Json
+from joulegate_operators.kueue import CONTROLLER, Kueue
 
 _UNITS: Final = ("energy", "carbon", "cost")
 
@@ -22,8 +23,9 @@ _UNITS: Final = ("energy", "carbon", "cost")
 class Budgets:
     """Brings the API to what the cluster says, as often as it is asked; a pass that was missed costs nothing."""
 
-    def __init__(self, kube: client.ApiClient, changed: threading.Event) -> None:
-        """Know the cluster's Budgets from now on."""
+    def __init__(self, kube: client.ApiClient, changed: threading.Event, kueue: Kueue) -> None:
+        """Know the cluster's Budgets from now on; ``kueue`` says which queues let their work go unchecked."""
+        self._kueue = kueue
         self._kind = Kind(kube, "Budget", "budgets", changed)
         self.informers = (self._kind.informer,)
         self._forecasts = Forecasts()
@@ -47,6 +49,11 @@ class Budgets:
         balances = {each["budget"]: each for each in api.get("/v1/balances")["balances"]}
         for name in order:
             status = status_of(wanted[name], refused.get(name), balances.get(name), now)
+            unchecked = self._kueue.unchecked.get(name)
+            if unchecked:
+                status["conditions"] += dated(
+                    [_unchecked(unchecked)], wanted[name].generation, wanted[name].status, now
+                )
             status["forecastExhaustion"] = self._forecasts.of(api, name, status)
             self._kind.write(wanted[name], status)
 
@@ -135,6 +142,12 @@ def _enforced(balance: Json) -> Json:
         message = "it refuses nothing until what runs in its scope has been adopted"
         return condition("Enforced", "False", "BeingAdopted", message)
     return condition("Enforced", "True", "Adopted")
+
+
+def _unchecked(queues: Collection[str]) -> Json:
+    """Work of the budget goes by its queue's word alone: it is held for, whether it fits or not."""
+    message = f"ClusterQueue {', '.join(sorted(queues))} has no AdmissionCheck of {CONTROLLER}: its work goes unasked"
+    return condition("QueueUnchecked", "True", "NoAdmissionCheck", message)
 
 
 def _status(wanted: Custom, now: datetime, balance: Json, *conditions: Json) -> Json:

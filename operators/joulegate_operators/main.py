@@ -20,6 +20,7 @@ from joulegate_operators.exceptions import Exceptions
 from joulegate_operators.gates import Gates
 from joulegate_operators.informer import Informer
 from joulegate_operators.kube import connect
+from joulegate_operators.kueue import Kueue
 from joulegate_operators.namespaces import Labels, informer_of
 from joulegate_operators.rates import Rates
 from joulegate_operators.running import Running
@@ -54,18 +55,20 @@ class Operator:
         spaces = informer_of(kube, self._changed)
         workloads = Workloads(kube, settings, spaces, self._changed)
         adoption = Adoption(settings, workloads)
+        kueue = Kueue(kube, settings, workloads, self._changed)
         # In this order: a budget that an operator brings waits for its adoption, charges are priced by what is in
         # force, and an exception names budgets.
         self._reconcilers: Sequence[Reconciler] = (
             adoption,
             Rates(kube, self._changed),
-            Budgets(kube, self._changed),
+            Budgets(kube, self._changed, kueue),
             Exceptions(kube, self._changed),
             Labels(kube, spaces, settings.namespace),
             workloads,
             adoption,
             Running(kube, settings, workloads),
             Gates(kube, settings, workloads),
+            kueue,
         )
         self._informers: dict[str, Informer[Any]] = {}
 

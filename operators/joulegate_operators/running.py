@@ -143,7 +143,12 @@ class _Root:
 
 
 def may_suspend(workload: Workload, policy: OnExhausted) -> bool:
-    """Whether work is suspended when a budget with this policy is exhausted: only what its author marked for it."""
+    """Whether work is suspended when a budget with this policy is exhausted: only what its author marked for it.
+
+    What Kueue manages is Kueue's to suspend: two who write the same switch would fight.
+    """
+    if workload.queued:
+        return False
     if workload.marks.get(_SUSPENDABLE) != "true" or policy is OnExhausted.CONTINUE:
         return False
     serves = workload.demand is not None and workload.demand.open_ended

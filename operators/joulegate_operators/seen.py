@@ -10,7 +10,17 @@ from typing import Any, Final
 
 from joulegate.core.errors import InvalidInputError
 from joulegate.core.periods import parse_instant
-from joulegate.core.workloads import ANNOTATION, Demand, Surroundings, Unresolved, demand_of, is_gated, is_governed
+from joulegate.core.workloads import (
+    ANNOTATION,
+    Demand,
+    Surroundings,
+    Unresolved,
+    demand_of,
+    is_gated,
+    is_governed,
+    is_kept_from_kueue,
+    is_queued,
+)
 from joulegate_operators.kube import Json
 
 _ENDED: Final = frozenset({"Succeeded", "Failed"})
@@ -62,7 +72,8 @@ class Workload:
     ``owner_uid`` is that of its governed controller, ``owner_kind`` its version and kind. ``demand`` None could not be
     resolved, for ``reason``; then ``manifest`` is kept, to be read again. ``node``
     is a pod's. ``ended_at`` is when its work ended, None while it goes on. ``gated``
-    waits at Joulegate's gate. ``marks`` are its annotations of Joulegate.
+    waits at Joulegate's gate. ``queued`` is managed by Kueue, ``kept_from_kueue`` while its budget is exhausted.
+    ``marks`` are its annotations of Joulegate.
     """
 
     uid: str
@@ -78,6 +89,8 @@ class Workload:
     resource: Resource = PODS
     created_at: str = ""
     gated: bool = False
+    queued: bool = False
+    kept_from_kueue: bool = False
     marks: Mapping[str, str] = field(default_factory=dict)
     owner_kind: tuple[str, str] | None = None
 
@@ -111,6 +124,8 @@ def workload_of(item: Json, resource: Resource, around: Surroundings, now: datet
         resource=resource,
         created_at=metadata.get("creationTimestamp") or "",
         gated=demand is not None and is_gated(manifest),
+        queued=is_queued(manifest),
+        kept_from_kueue=is_kept_from_kueue(manifest),
         marks={key: text for key, text in (metadata.get("annotations") or {}).items() if key.startswith(ANNOTATION)},
     )
 

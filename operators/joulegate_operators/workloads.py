@@ -114,15 +114,19 @@ class Workloads:
         """The newest lists of all kinds began after this; None before each was told once."""
         return min(each.reported for each in self._watched.values()) - _MARGIN if self.is_known else None
 
+    def everything(self) -> Sequence[Workload]:
+        """All that is watched, as the watches know it."""
+        return [each for watched in self._watched.values() for each in watched.informer.objects().values()]
+
     def roots(self) -> Sequence[Workload]:
         """The roots of every tree that asks for an accelerator, as the watches know them."""
-        everything = [each for watched in self._watched.values() for each in watched.informer.objects().values()]
+        everything = self.everything()
         top, inside = trees(everything), governed(everything)
         return [each for each in everything if top[each.uid] == each.uid and each.uid in inside]
 
     def busy(self) -> set[str]:
         """The uids of roots that have a pod, or another child, that goes on."""
-        everything = [each for watched in self._watched.values() for each in watched.informer.objects().values()]
+        everything = self.everything()
         return _busy(everything, trees(everything))
 
     def labels_of(self, namespace: str) -> Sequence[Json] | None:

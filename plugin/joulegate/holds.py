@@ -93,6 +93,7 @@ class HoldRequestBody:
     ``resource`` is the plural of the object's kind with its group, as in admission (`jobs.batch`, `pods`).
     An extension or a renewal holds for ``demand`` on top of what the root holds,
     once for each ``extension``, an id that its sender makes. A renewal may begin later, at ``starts_at``.
+    With ``dry_run`` it is decided, and nothing is held or written.
     """
 
     __pydantic_config__ = STRICT
@@ -106,6 +107,7 @@ class HoldRequestBody:
     subject: Line | None = None
     namespace_labels: Labels | None = None
     starts_at: Moment | None = None
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -28,6 +29,11 @@ def test_what_its_author_marked_is_suspended_where_the_budget_says_so(kind: str)
     assert not may_suspend(running(kind, suspendable="true"), OnExhausted.CONTINUE)
     assert not may_suspend(running(kind), OnExhausted.SUSPEND_ALL)
     assert not may_suspend(running(kind, suspendable="yes"), OnExhausted.SUSPEND_ALL)
+
+
+def test_what_kueue_manages_is_left_to_kueue() -> None:
+    managed = replace(running("Job", suspendable="true"), queued=True)
+    assert not may_suspend(managed, OnExhausted.SUSPEND_ALL)
 
 
 def test_serving_is_suspended_only_where_all_is() -> None:

@@ -147,7 +147,9 @@ def _decided(review: Review, work: Work, parts: Context, *, proven: bool) -> Dec
     except Exception as error:  # noqa: BLE001 -- what nobody foresaw must not allow
         log.error("undecided", exc_info=error)
         cause = "an error inside Joulegate; its log says more"
-    if is_made_by_controller(review, parts):  # what runs already is never disturbed because nobody can tell
+    if is_made_by_controller(review, parts) or _is_let_go_by_queue(
+        review, parts
+    ):  # what runs already is never disturbed because nobody can tell
         return Decision(Verdict(Outcome.ALLOW, Reason.UNDECIDABLE, detail=cause))
     return Decision(_undecidable(cause, work, parts, Reason.NO_BUDGET))
 
@@ -241,7 +243,8 @@ def _ask(question: _Question, root: str, called: tuple[str, str], parts: Context
     granted = granted_choice(review, parts) if work.chosen is not None else None
     work = with_choice(work, subject, budgets, around, granted)
     unbound = (known or selected_by_labels(budgets, work) is None) and not bind(budgets, work).names
-    if unbound and parts.settings.unbudgeted is not Unbudgeted.ALLOW:
+    let_go = _is_let_go_by_queue(review, parts)
+    if unbound and parts.settings.unbudgeted is not Unbudgeted.ALLOW and not let_go:
         return Decision(Verdict(_UNBUDGETED[parts.settings.unbudgeted], Reason.NO_BUDGET), demand)
     asked = Asked(
         cluster=parts.settings.cluster,
@@ -250,13 +253,13 @@ def _ask(question: _Question, root: str, called: tuple[str, str], parts: Context
         name=called[1],  # two objects without a name are not one
         subject=written(review, subject),
         labels_known=known,
-        origin=Origin.ADOPTED if _is_let_go_by_queue(review, parts) else Origin.ADMITTED,
+        origin=Origin.ADOPTED if let_go else Origin.ADMITTED,
     )
     request, predicted = hold_request(asked, work, demand, budgets, parts)
-    if not question.proven and not _is_repeat(root, demand, parts):
+    if not question.proven and not let_go and not _is_repeat(root, demand, parts):
         check_share(request, budgets, parts)
     verdict = parts.store.ledger.decide(request, dry_run=review.dry_run)
-    if asked.origin is Origin.ADOPTED:
+    if verdict.reason is Reason.ADOPTED:
         verdict = replace(verdict, warnings=(*verdict.warnings, _LET_GO))
     if not verdict.allowed:  # what was allowed is answered again word by word
         verdict = replace(verdict, detail=predicted.detail)

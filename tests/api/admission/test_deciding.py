@@ -105,19 +105,6 @@ def test_a_suspended_job_is_decided_when_it_starts(sqlite_service: Service) -> N
     assert (started["reason"], started["hold"] is None) == ("WithinBudget", False)
 
 
-def test_what_kueue_lets_go_always_passes_and_is_held(sqlite_service: Service) -> None:
-    bind(sqlite_service, limits={"energyKwh": "0"})
-    waiting = job(suspend=True)
-    assert decide(sqlite_service, waiting)["reason"] == "HeldLater"
-    kueue = {"username": "system:serviceaccount:kueue-system:kueue-controller-manager"}
-    told = decide(sqlite_service, job(), operation="UPDATE", oldObject=waiting, userInfo=kueue)
-    assert (told["allowed"], told["reason"]) == (True, "Adopted")
-    assert "let this work go" in told["warnings"][0]
-    assert pending(sqlite_service) == 400 * 3_600_000
-    other, waits = job(uid="uid-2", name="other"), job(uid="uid-2", name="other", suspend=True)
-    assert not decide(sqlite_service, other, operation="UPDATE", oldObject=waits)["allowed"], "nobody else does"
-
-
 def test_labels_of_running_work_may_change_when_nothing_is_left(sqlite_service: Service) -> None:
     bind(sqlite_service, limits={"energyKwh": "0"})
     changed = decide(sqlite_service, job(), operation="UPDATE", oldObject=job())

@@ -8,7 +8,20 @@ undecidable, and its budgets say what happens to it. Unknown fields are ignored.
 
 from joulegate.core.workloads.apps import scaled
 from joulegate.core.workloads.demand import Demand, Group, Unresolved
-from joulegate.core.workloads.gates import EXHAUSTED, GATE, POD_GATE, can_be_gated, gate, is_gated, lifted, suspended
+from joulegate.core.workloads.gates import (
+    EXHAUSTED,
+    GATE,
+    POD_GATE,
+    can_be_gated,
+    gate,
+    given_to_kueue,
+    is_gated,
+    is_kept_from_kueue,
+    is_queued,
+    kept_from_kueue,
+    lifted,
+    suspended,
+)
 from joulegate.core.workloads.kinds import (
     Stage,
     demand_of,
@@ -39,9 +52,13 @@ __all__ = [
     "can_be_gated",
     "demand_of",
     "gate",
+    "given_to_kueue",
     "is_gated",
     "is_generator",
     "is_governed",
+    "is_kept_from_kueue",
+    "is_queued",
+    "kept_from_kueue",
     "kind_of_work",
     "lifted",
     "scaled",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from joulegate.core.workloads.asked import Asked, longest, shortest
 from joulegate.core.workloads.demand import Group, Unresolved
-from joulegate.core.workloads.gates import has_pod_gate
+from joulegate.core.workloads.gates import waits_as_pod
 from joulegate.core.workloads.pods import Template, groups_of
 from joulegate.core.workloads.reading import (
     MOST,
@@ -49,7 +49,7 @@ class JobSpec:
 def pod(whole_pod: Manifest, spec: Manifest, around: Surroundings) -> Asked:
     """A Pod by itself."""
     groups = groups_of(Template(spec, "spec", namespace(whole_pod)), 1, around)
-    return Asked(groups, seconds_ns(spec, "spec"), suspended=has_pod_gate(spec))
+    return Asked(groups, seconds_ns(spec, "spec"), suspended=waits_as_pod(whole_pod, spec))
 
 
 def job(whole_job: Manifest, spec: Manifest, around: Surroundings) -> Asked:

@@ -38,14 +38,43 @@ _SERVING: Final = ("serving.kserve.io/v1beta1", "InferenceService")
 _STOP: Final = "serving.kserve.io/stop"
 """The switch of an InferenceService; it is never gated when it is created."""
 
+KUEUE_GATED_BY: Final = "kueue.x-k8s.io/admission-gated-by"
+"""Annotation that keeps Kueue (KEP-6915) from looking at work: given at creation only, taken away at any time."""
+
 _KUEUE: Final = ("kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/managed")
+_KUEUE_POD_GATES: Final = frozenset({"kueue.x-k8s.io/admission", "kueue.x-k8s.io/topology"})
+
+
+def is_queued(manifest: Manifest) -> bool:
+    """Whether Kueue manages the object: it says when it starts, and nobody else suspends or resumes it."""
+    return any(label in labels_of(manifest) for label in _KUEUE)
+
+
+def is_kept_from_kueue(manifest: Manifest) -> bool:
+    """Whether the object carries Joulegate's gate among those that Kueue waits for."""
+    return POD_GATE in annotations_of(manifest).get(KUEUE_GATED_BY, "").split(",")
+
+
+def kept_from_kueue(manifest: Manifest) -> list[dict[str, Any]]:
+    """The JSON patch that keeps Kueue from looking at work that is being created; empty where it does not manage it."""
+    if not is_queued(manifest) or is_kept_from_kueue(manifest):
+        return []
+    others = annotations_of(manifest).get(KUEUE_GATED_BY)
+    value = f"{others},{POD_GATE}" if others else POD_GATE
+    return _added(manifest, ("metadata", "annotations"), {KUEUE_GATED_BY: value})
+
+
+def given_to_kueue(manifest: Manifest) -> dict[str, Any]:
+    """The merge patch that takes Joulegate's gate away from those that Kueue waits for."""
+    gates = annotations_of(manifest).get(KUEUE_GATED_BY, "").split(",")
+    left = ",".join(each for each in gates if each and each != POD_GATE)
+    return {"metadata": {"annotations": {KUEUE_GATED_BY: left or None}}}
 
 
 def can_be_gated(manifest: Manifest) -> bool:
     """Whether the object has a gate. What Kueue manages has its own, which nobody else may touch."""
     kind = (manifest.get("apiVersion"), manifest.get("kind"))
-    managed = any(label in labels_of(manifest) for label in _KUEUE)
-    return (kind == _POD or kind in _SUSPENDED) and not managed
+    return (kind == _POD or kind in _SUSPENDED) and not is_queued(manifest)
 
 
 def gate(manifest: Manifest) -> list[dict[str, Any]]:
@@ -77,7 +106,16 @@ def is_gated(manifest: Manifest) -> bool:
 
 def has_pod_gate(spec: Manifest) -> bool:
     """Whether the spec of a pod holds the gate: its pod is not scheduled before the gate is lifted."""
-    return any(each.get("name") == POD_GATE for each in items(spec.get("schedulingGates"), "spec.schedulingGates"))
+    return POD_GATE in _pod_gates(spec)
+
+
+def waits_as_pod(pod: Manifest, spec: Manifest) -> bool:
+    """Whether a pod is held back by Joulegate, or by Kueue that manages it: it is decided when it is let go."""
+    return has_pod_gate(spec) or (is_queued(pod) and bool(_KUEUE_POD_GATES & set(_pod_gates(spec))))
+
+
+def _pod_gates(spec: Manifest) -> list[Any]:
+    return [each.get("name") for each in items(spec.get("schedulingGates"), "spec.schedulingGates")]
 
 
 def suspended(api_version: str, kind: str) -> dict[str, Any]:

@@ -31,6 +31,8 @@ _READERS: Final[Mapping[tuple[str, str], Reader]] = {
 }
 _WORKLOAD_GROUPS: Final = frozenset({"apps", "batch"})
 _NO_PODS: Final = frozenset({"ControllerRevision"})
+_QUEUES: Final = "kueue.x-k8s.io"
+"""Its Workload stands for a job that is the root itself; nothing of this group runs pods."""
 _SERVING: Final = frozenset({"InferenceService", "LLMInferenceService", "RayService"})
 _WORKBENCHES: Final = frozenset({"Notebook", "Workspace"})
 _GENERATORS: Final = frozenset({"CronJob", "CronWorkflow", "ScheduledWorkflow", "Experiment"})
@@ -68,7 +70,7 @@ def stage_of(api_version: str, kind: str) -> Stage:
         return Stage.LATER if kind in _PODS_IN_CORE else Stage.PODLESS
     # Groups of Kubernetes itself have no dot or end in .k8s.io; SIG projects such as JobSet end in .x-k8s.io.
     built_in = "." not in group or group.endswith(".k8s.io")
-    podless = built_in and (group not in _WORKLOAD_GROUPS or kind in _NO_PODS)
+    podless = group == _QUEUES or (built_in and (group not in _WORKLOAD_GROUPS or kind in _NO_PODS))
     return Stage.PODLESS if podless else Stage.LATER
 
 

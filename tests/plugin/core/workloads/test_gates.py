@@ -15,7 +15,10 @@ from joulegate.core.workloads import (
     can_be_gated,
     demand_of,
     gate,
+    given_to_kueue,
     is_gated,
+    is_kept_from_kueue,
+    kept_from_kueue,
     lifted,
     suspended,
 )
@@ -101,6 +104,33 @@ def test_what_kueue_manages_and_what_has_no_gate_is_left_alone() -> None:
     for source in (queued, deployment):
         assert not can_be_gated(source)
         assert gate(source) == []
+
+
+GATED_BY = "kueue.x-k8s.io/admission-gated-by"
+QUEUE = {"kueue.x-k8s.io/queue-name": "team"}
+
+
+@pytest.mark.parametrize("others", ["", "example.org/licence", "example.org/licence,example.org/data"])
+def test_what_kueue_manages_is_kept_from_it_beside_the_gates_of_others(others: str) -> None:
+    said = {GATED_BY: others} if others else {}
+    source = made("batch/v1", "Job", {**JOB, "suspend": True}, labels=QUEUE, annotations=said)
+    kept = patched(source, kept_from_kueue(source))
+    assert is_kept_from_kueue(kept)
+    assert kept_from_kueue(kept) == [], "a second call changes nothing"
+    given = merged(kept, given_to_kueue(kept))
+    assert not is_kept_from_kueue(given)
+    assert given["metadata"]["annotations"].get(GATED_BY, "") == others
+
+
+def test_only_what_kueue_manages_is_kept_from_it() -> None:
+    assert kept_from_kueue(made("batch/v1", "Job", JOB)) == []
+
+
+def test_a_pod_of_a_queue_waits_at_the_gate_of_kueue_and_one_that_only_says_so_does_not() -> None:
+    waiting = {**POD, "schedulingGates": [{"name": "kueue.x-k8s.io/admission"}]}
+    assert demand_of(made("v1", "Pod", waiting, labels=QUEUE)).suspended
+    assert not demand_of(made("v1", "Pod", waiting)).suspended
+    assert not demand_of(made("v1", "Pod", POD, labels=QUEUE)).suspended
 
 
 def test_a_gate_that_was_taken_off_by_hand_is_none() -> None:

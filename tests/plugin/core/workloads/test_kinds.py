@@ -107,6 +107,7 @@ def test_no_part_of_a_good_manifest_crashes_it_thoroughly(
         ("v1", "ConfigMap", Stage.PODLESS),
         ("apps/v1", "ControllerRevision", Stage.PODLESS),
         ("rbac.authorization.k8s.io/v1", "Role", Stage.PODLESS),
+        ("kueue.x-k8s.io/v1beta2", "Workload", Stage.PODLESS),
         ("apps/v2", "Deployment", Stage.LATER),
         ("kubeflow.org/v1", "PyTorchJob", Stage.LATER),
         ("jobset.x-k8s.io/v1", "JobSet", Stage.LATER),
