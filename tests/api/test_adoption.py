@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from joulegate.core.periods import format_instant
 from joulegate_api import context
-from tests.api.running import Service, budget, job, review, verdict_of
+from joulegate_api.store import Store
+from tests.api.cluster_double import FakeCluster
+from tests.api.running import FACTORS, SITES, Service, budget, job, review, verdict_of
 
 TOO_MUCH = 64
 """Boards for a day: more than the budget of ten kilowatt-hours has."""
@@ -49,6 +53,31 @@ def test_where_the_operator_is_silent_nothing_waits_for_it(service: Service, mon
     service.put("/v1/budgets/vision", budget(), by="operator")
     monkeypatch.setattr(context, "REGISTERED", timedelta())
     assert not asked(service)["allowed"]
+
+
+@pytest.fixture
+def cluster() -> Iterator[str]:
+    """Where a cluster answers; none of these tests asks it anything."""
+    with FakeCluster().serving() as address:
+        yield address
+
+
+@pytest.mark.parametrize(("mode", "status"), [("managed", 409), ("shared", 201)])
+def test_where_an_operator_is_required_its_silence_gives_nobody_else_the_right_to_write(
+    store: Store, cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, status: int
+) -> None:
+    made = Service(store, tmp_path, kube_api=cluster, cluster_mode=mode)
+    assert made.put("/v1/budgets/before", budget("before", scope={"namespaces": ["b"]})).status_code == 201
+    told(made)
+    assert made.put("/v1/budgets/vision", budget()).status_code == 409, "it is there"
+    monkeypatch.setattr(context, "REGISTERED", timedelta())
+    written = [made.put("/v1/budgets/vision", budget()), made.put("/v1/factors", FACTORS), made.put("/v1/sites", SITES)]
+    assert [each.status_code for each in written] == [status] * 3
+    if status == 409:
+        assert {each.json()["code"] for each in written} == {"managed_by_cluster"}
+        more = made.put("/v1/prices", {}), made.post("/v1/exceptions", {}), made.call("DELETE", "/v1/budgets/vision")
+        assert {each.status_code for each in more} == {409}
+    assert made.put("/v1/budgets/of-operator", budget("of-operator"), by="operator").status_code == 201
 
 
 def test_only_an_operator_says_what_it_has_told(service: Service) -> None:

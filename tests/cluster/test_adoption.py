@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from joulegate.client import ApiError
 from tests.cluster.api import Api, RefusedError, eventually
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.node import joined
@@ -63,3 +68,26 @@ def test_a_budget_audits_until_the_operator_has_told_what_runs_and_then_it_enfor
     assert world.holds(served), "what ran before is held for"
     with pytest.raises(RefusedError, match=f"exceeded quota: budget {namespace}"):
         alice.create(job(namespace, name="late"))
+
+
+def test_budget_apply_writes_the_object_of_the_cluster_where_that_is_the_source(
+    api: Api, tools: Clients, world: Operating, namespace: str, tmp_path: Path
+) -> None:
+    source = budget(namespace, scope={"namespaces": [namespace]}, period={"unit": "Year"}, limits={"energyKwh": "7"})
+    with pytest.raises(ApiError, match="managed_by_cluster"):
+        world.gate.client.put(f"/v1/budgets/{namespace}", source)
+    file = tmp_path / "budget.yaml"
+    file.write_text(json.dumps(source))
+    command = [str(Path(sys.executable).parent / "joulegate"), "budget", "apply", "-f", str(file)]
+    environment = world.gate.environment | {"KUBECONFIG": str(world.gate.plane.kubeconfig)}
+    reaching = environment | {"PATH": f"{tools.kubectl.parent}:{environment['PATH']}"}
+    done = subprocess.run(command, env=reaching, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "the cluster is the source" in done.stderr
+    settled(api, source)
+    assert world.gate.client.get(f"/v1/budgets/{namespace}")["spec"]["limits"] == {"energyKwh": "7"}
+    without = subprocess.run(
+        command, env=environment | {"PATH": str(tmp_path)}, check=False, capture_output=True, text=True
+    )
+    assert without.returncode == 1
+    assert "there is no kubectl" in without.stderr

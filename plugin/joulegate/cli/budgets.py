@@ -23,6 +23,8 @@ from joulegate.cli.statements import UNITS, lines
 from joulegate.core import display
 from joulegate.core.errors import InvalidInputError
 
+_MANAGED: Final = "managed_by_cluster"
+
 if TYPE_CHECKING:
     from joulegate.cli.documents import Document
 
@@ -43,9 +45,13 @@ def apply(
     output: OutputOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
-    """Make or change every budget of a file; nothing is sent where one of them is wrong."""
+    """Make or change every budget of a file; nothing is sent where one of them is wrong.
+
+    Where a cluster's objects are the only source, they are written there by `kubectl apply`, with your own rights.
+    """
     from joulegate.cli.documents import read_documents
-    from joulegate.client import Client
+    from joulegate.cli.kubectl import apply_objects
+    from joulegate.client import ApiError, Client
 
     form = chosen(output, as_json)
     documents = read_documents(file)
@@ -53,7 +59,14 @@ def apply(
         raise InvalidInputError("holds no object", file)
     bodies = [_checked(document) for document in documents]
     client = Client.from_home()
-    applied = [client.put(f"/v1/budgets/{quote(body['metadata']['name'])}", body) for body in bodies]
+    try:
+        applied = [client.put(f"/v1/budgets/{quote(body['metadata']['name'])}", body) for body in bodies]
+    except ApiError as error:
+        if error.code != _MANAGED:
+            raise
+        apply_objects(bodies)
+        applied = bodies
+        note("the cluster is the source of budgets here: written there, and its operator brings them")
     done = [row for row in applied if "change_id" not in row]
     if form is not Format.TABLE or done:
         show_rows(applied if form is not Format.TABLE else done, _COLUMNS, form, empty="")
