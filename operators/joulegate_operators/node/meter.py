@@ -73,7 +73,8 @@ class NodeMeter:
         self._unwritten: list[tuple[list[WindowBody], dict[str, Any]]] = []
         self._bases: dict[str, list[Any]] = {}
         self._turn_due = False
-        self._away = False
+        self._told: dict[str, Instant] = {}
+        """When it was known last who holds a device, in this boot; what changed since, changed between then and now."""
         self._fed_boot_id = boot_id
         """The boot in which what is fed happened; another one only while an old tape is played."""
 
@@ -89,8 +90,8 @@ class NodeMeter:
         else:
             same_boot = False
         if self.timeline is not None and same_boot:
-            self._away = now.boottime_ns - self.timeline.last.boottime_ns > AWAY_NS
-            if self._away:
+            self._told = dict.fromkeys(self.chains, self.timeline.last)
+            if now.boottime_ns - self.timeline.last.boottime_ns > AWAY_NS:
                 for chain in self.chains.values():
                     chain.mark(METER_AWAY)
         else:
@@ -180,29 +181,32 @@ class NodeMeter:
                 if device.uuid not in self.chains and sample.readings.get(device.uuid)
             ],
         }
-        event["cuts"] += self._changes(sample, before, date)
+        event["cuts"] += self._changes(sample, date)
         event["cuts"].sort(key=lambda cut: cut[0])
         return event
 
-    def _changes(self, sample: Sample, before: Instant, date: datetime) -> list[list[Any]]:
-        """Cuts where the holds of a device changed."""
+    def _changes(self, sample: Sample, date: datetime) -> list[list[Any]]:
+        """Cuts where the holds of a device changed: when its pods began and ended, not when somebody told of it."""
         changed: dict[int, dict[str, Any]] = {}
         dates: dict[int, datetime] = {}
         after = Instant(sample.now.boottime_ns, date)
         for uuid, holds in (sample.holds or {}).items():
             chain = self.chains.get(uuid)
             known = chain.stretches[-1] if chain is not None and chain.stretches else None
-            if known is not None and known.holds == holds:
+            since = self._told.get(uuid)
+            self._told[uuid] = after
+            if known is None or known.holds == holds:
+                if known is None:
+                    changed.setdefault(after.boottime_ns, {})[uuid] = holds.to_json()
+                    dates[after.boottime_ns] = after.utc
                 continue
-            steps = [(date, holds)]
-            if known is not None and self._away:
-                steps = list(while_away(known.holds, holds, sample.began, sample.finished, date))
-            for at, held in steps:
-                placed = _placed(max(at, known.start) if known is not None else at, before, after)
+            began = Instant(known.start_ns, known.start)
+            if since is None or since.boottime_ns < began.boottime_ns:
+                since = began
+            for at, held in while_away(known.holds, holds, sample.began, sample.finished, date):
+                placed = _placed(at, since, after)
                 changed.setdefault(placed.boottime_ns, {})[uuid] = held.to_json()
                 dates[placed.boottime_ns] = placed.utc
-        if sample.holds is not None:
-            self._away = False
         return [[at_ns, format_instant(dates[at_ns]), by_uuid] for at_ns, by_uuid in changed.items()]
 
     def _feed(self, event: Event) -> None:

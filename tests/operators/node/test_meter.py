@@ -54,10 +54,12 @@ class Node:
     def now(self) -> Instant:
         return Instant(self.second * 10**9, START + timedelta(seconds=self.second))
 
-    def run(self, seconds: int, holds: DeviceHolds, **known: Any) -> None:
+    def run(self, seconds: int, holds: DeviceHolds | None, **known: Any) -> None:
+        """So many ticks; ``holds`` None: the kubelet names a pod that is not known yet."""
+        told = {} if holds is None else {"GPU-1": holds}
         for _ in range(seconds):
             self.second += 1
-            sample = Sample(self.now, {"GPU-1": [self.board.reading(self.now.boottime_ns)]}, {"GPU-1": holds}, **known)
+            sample = Sample(self.now, {"GPU-1": [self.board.reading(self.now.boottime_ns)]}, told, **known)
             self.meter.tick(sample, [self.board.device()])
 
     def be_away(self, seconds: int) -> None:
@@ -117,6 +119,30 @@ def test_a_pod_that_is_still_there_holds_on(node: Node) -> None:
 def test_while_the_meter_runs_the_kubelet_says_who_holds_what(node: Node) -> None:
     node.run(60, held(), finished={"a": at(10)})
     assert node.drawn_s() == pytest.approx({"a": 61, None: 59}, abs=2)
+
+
+def test_a_pod_that_is_heard_of_late_is_charged_from_when_it_began(node: Node) -> None:
+    node.run(10, held(), finished={"a": at(60)})
+    node.run(40, None)
+    node.run(10, held("b"), began={"b": at(75)})
+    assert node.drawn_s() == pytest.approx({"a": 60, None: 15, "b": 45}, abs=2)
+
+
+def test_a_pod_is_charged_for_no_time_in_which_somebody_else_was_known_to_hold_on(node: Node) -> None:
+    node.run(40, held("a"))
+    node.run(20, None)
+    node.run(20, held("b"), began={"b": at(50)})  # the clocks differ, or the word is wrong
+    assert node.drawn_s() == pytest.approx({"a": 100, "b": 40}, abs=2)
+
+
+def test_a_pod_that_ran_before_the_first_answer_of_the_kubelet_is_charged_from_the_first_reading(
+    tmp_path: Path,
+) -> None:
+    young = Node(tmp_path)
+    young.run(30, None)
+    young.run(30, held("a"), began={"a": START - timedelta(hours=1)})
+    assert young.drawn_s() == pytest.approx({"a": 60}, abs=2)
+    young.log.close()
 
 
 NOW = at(1_000)
