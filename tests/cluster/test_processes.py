@@ -13,6 +13,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("crds")]
 SPACE = "joulegate-system"
 IMAGE = ("--namespace", SPACE, "--set", "image.repository=example.org/joulegate")
 PROCESSES = {"joulegate-api", "joulegate-operator", "joulegate-node"}
+LEAVING = "joulegate-leaving"
+"""What runs once after an uninstall."""
 RUNNING = {"Deployment", "DaemonSet", "Job"}
 
 
@@ -45,7 +47,7 @@ def test_each_process_has_an_account_of_its_own_and_the_rights_of_its_role_alone
     assert {pod_of(each)["serviceAccountName"] for each in running} == PROCESSES
     bindings = [each for each in objects if each["kind"] == "ClusterRoleBinding"]
     assert {each["roleRef"]["name"]: [subject["name"] for subject in each["subjects"]] for each in bindings} == {
-        name: [name] for name in PROCESSES
+        name: [name] for name in PROCESSES | {LEAVING}
     }
     roles = {each["metadata"]["name"] for each in objects if each["kind"] == "ClusterRole"}
     assert roles >= PROCESSES

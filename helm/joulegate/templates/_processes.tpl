@@ -21,3 +21,10 @@ securityContext:
 name: JOULEGATE_DATABASE
 valueFrom: {secretKeyRef: {name: {{ .Values.api.secret }}, key: database}}
 {{- end }}
+
+{{- /* Of what lets waiting work go once everything else of the release is gone; the argument is its place in the order. */ -}}
+{{- define "joulegate.leaving" -}}
+helm.sh/hook: post-delete
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
