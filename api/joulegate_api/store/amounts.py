@@ -48,6 +48,11 @@ class Amounts(NamedTuple):
         """As decimal strings for the log."""
         return {unit.value: None if amount is None else str(amount) for unit, amount in zip(UNITS, self, strict=True)}
 
+    def text(self) -> str:
+        """As :meth:`written`, in the canonical form of an entry."""
+        mj, ug, micros = ("null" if amount is None else f'"{amount}"' for amount in self)
+        return f'{{"micros":{micros},"mj":{mj},"ug":{ug}}}'
+
     @classmethod
     def read(cls, row: Row[Any], stem: str) -> Amounts:
         """From the columns of ``stem``."""

@@ -90,11 +90,12 @@ class Account:
         An exception serves its own namespace; of another's only what is used already counts.
         """
         others = total(grant.unused for grant in self.grants if grant.namespace != namespace)
+        units = zip(self.base, self.carried, self.exceptions, self.posted, self.pending, others, strict=True)
         return Amounts(
-            *(
-                None if base is None or (room := self.balance(unit).available) is None else room - (other or 0)
-                for unit, base, other in zip(UNITS, self.base, others, strict=True)
-            )
+            *[
+                None if base is None else base + (more or 0) + (extra or 0) - (gone or 0) - (held or 0) - (other or 0)
+                for base, more, extra, gone, held, other in units
+            ]
         )
 
     def unused(self, namespace: str) -> Amounts:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, func, insert, select, tuple_
 
@@ -26,6 +26,11 @@ from joulegate_api.store.tables import budget_revisions
 REMEMBERED: Final = 10_000
 """Bindings that are kept at once."""
 
+SPLITS: Final = 256
+"""Splits of quotes that are kept at once; a quote of a quarter of a year has 8,832 quarter-hours."""
+
+Found = TypeVar("Found")
+
 _CHUNK: Final = 200  # budgets that are read at once; SQLite bounds the variables of a statement
 
 
@@ -40,6 +45,7 @@ class Hierarchy:
     budgets: Mapping[str, Budget]
     unadopted: Mapping[str, frozenset[str]] = field(default_factory=dict)
     _bindings: dict[object, Binding] = field(default_factory=dict, repr=False, compare=False)
+    _splits: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def binding(self, work: Work) -> Binding:
         """Which budgets bind ``work``; found once for work that looks the same to them."""
@@ -50,6 +56,15 @@ class Hierarchy:
             if len(self._bindings) >= REMEMBERED:
                 self._bindings.clear()
             known = self._bindings[seen] = bind(self.budgets, work)
+        return known
+
+    def once(self, asked: Hashable, find: Callable[[], Found]) -> Found:
+        """What ``find`` finds under these budgets; looked for once for what is ``asked`` again and again."""
+        known: Found | None = self._splits.get(asked)
+        if known is None:
+            if len(self._splits) >= SPLITS:
+                self._splits.clear()
+            known = self._splits[asked] = find()
         return known
 
     def lenient(self, cluster: str, binding: Binding) -> frozenset[str]:

@@ -6,13 +6,16 @@ one question and the next. SQLite lives in this process; there is nothing to wai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import cache, lru_cache, partial
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ARRAY, Connection, Dialect, Executable, Table, insert
 from sqlalchemy.sql.compiler import SQLCompiler
+
+from joulegate_api.store.columns import Instant
 
 PIPELINED: Final = "joulegate_pipelined"
 """Set in a connection's ``info`` while it sends without waiting, where COPY is impossible."""
@@ -21,6 +24,7 @@ WORTH_COPYING: Final = 8
 """Rows from which on COPY is the quicker way."""
 
 Values = Mapping[str, Any]
+NOTHING_COMMON: Final[Values] = {}
 _Ready = tuple[tuple[str, Callable[[Any], Any]], ...]
 
 
@@ -57,19 +61,21 @@ def send(connection: Connection, statement: Executable, rows: Sequence[Values]) 
         cursor.executemany(text, [_written(row, ready) for row in rows])
 
 
-def add_rows(connection: Connection, table: Table, rows: Sequence[Values]) -> None:
-    """Insert rows that all have the same columns; those that are left out are NULL, or at their default."""
+def add_rows(connection: Connection, table: Table, rows: Sequence[Values], common: Values = NOTHING_COMMON) -> None:
+    """Insert rows of the same columns, with ``common`` beside each; what is left out is NULL, or at its default."""
     if not rows:
         return
     copies = connection.dialect.name == "postgresql" and not connection.info.get(PIPELINED)
     if not copies or len(rows) < WORTH_COPYING:
-        send(connection, _inserting(table), rows)
+        send(connection, _inserting(table), [{**common, **row} for row in rows])
         return
-    statement, values_of, ready = _copying(table, tuple(rows[0]), connection.dialect)
+    shared, own = (_ready(table, tuple(values), connection.dialect) for values in (common, rows[0]))
+    alike = _written(common, shared).values()
+    values_of = itemgetter(*rows[0])
     raw: Any = connection.connection.driver_connection
-    with raw.cursor() as cursor, cursor.copy(statement) as copy:
+    with raw.cursor() as cursor, cursor.copy(_copying(table, (*common, *rows[0]), connection.dialect)) as copy:
         for row in rows:
-            copy.write_row(values_of(_written(row, ready)))
+            copy.write_row((*alike, *values_of(_written(row, own))))
 
 
 def is_listed(dialect: Dialect) -> bool:
@@ -83,13 +89,26 @@ def _inserting(table: Table) -> Executable:
 
 
 @cache
-def _copying(
-    table: Table, names: tuple[str, ...], dialect: Dialect
-) -> tuple[str, Callable[[Values], Collection[Any]], _Ready]:
+def _copying(table: Table, names: tuple[str, ...], dialect: Dialect) -> str:
     quote = dialect.identifier_preparer.quote
-    statement = f"COPY {quote(table.name)} ({', '.join(map(quote, names))}) FROM STDIN"
-    kinds = ((name, table.c[name].type.bind_processor(dialect)) for name in names)
-    return statement, itemgetter(*names), tuple((name, process) for name, process in kinds if process is not None)
+    return f"COPY {quote(table.name)} ({', '.join(map(quote, names))}) FROM STDIN"
+
+
+@cache
+def _ready(table: Table, names: tuple[str, ...], dialect: Dialect) -> _Ready:
+    """How the values of columns are made ready for the driver, where they have to be."""
+    kinds = ((name, table.c[name].type) for name in names)
+    found = (
+        (name, partial(_instant, dialect) if isinstance(kind, Instant) else kind.bind_processor(dialect))
+        for name, kind in kinds
+    )
+    return tuple((name, process) for name, process in found if process is not None)
+
+
+@lru_cache(maxsize=1_024)
+def _instant(dialect: Dialect, at: datetime | None) -> str | None:
+    """As the server reads it: many rows are of one instant."""
+    return None if at is None else str(Instant().process_bind_param(at, dialect))
 
 
 @cache
@@ -105,6 +124,8 @@ def _composed(statement: Executable, names: tuple[str, ...], dialect: Dialect) -
 
 
 def _written(values: Values, ready: _Ready) -> Values:
+    if not ready:
+        return values
     found = dict(values)
     for name, process in ready:
         found[name] = process(found[name])

@@ -47,6 +47,12 @@ class Instant(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
 
 
+class Written(str):
+    """JSON as text already."""
+
+    __slots__ = ()
+
+
 class Json(TypeDecorator[Any]):
     """Plain JSON as text: both databases keep the same characters."""
 
@@ -54,8 +60,8 @@ class Json(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Write compactly, keys in the order they were given."""
-        return None if value is None else compact(value)
+        """Write compactly, keys in the order they were given; what is written already stays as it is."""
+        return value if value is None or type(value) is Written else compact(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy's signature
         """Read back."""

@@ -68,11 +68,11 @@ class Combiner(Generic[Asked, Answered]):
                     self._busy = False
                 else:
                     heir.leads = True
+            if heir is not None:
+                heir.turn.release()  # first: all that wait need it to go on
             for seat in batch:
                 seat.leads = False
                 seat.turn.release()
-            if heir is not None:
-                heir.turn.release()
 
     def _answer(self, batch: Sequence[_Seat[Asked, Answered]]) -> None:
         try:

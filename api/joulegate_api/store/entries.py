@@ -8,24 +8,27 @@ whether it was kept, the chain begins a new epoch.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from sqlalchemy import Connection
 
+from joulegate.core.encoding import instant_text
 from joulegate.core.errors import ReadOnlyError
-from joulegate.core.log import Entry, EntryType, envelope
+from joulegate.core.log import Entry, EntryType, canonical, sealed
 from joulegate.core.merkle import leaf_hash
-from joulegate.core.periods import format_instant
 from joulegate_api.store.bulk import add_rows
 from joulegate_api.store.database import Database
 from joulegate_api.store.log_tables import log_queue
 from joulegate_api.store.pseudonyms import veiled
 from joulegate_api.store.tables import entries
+
+_ELSEWHERE: Final[Mapping[str, Any]] = {}
+"""In the place of a body that is written already."""
 
 
 @dataclass(slots=True)
@@ -45,7 +48,7 @@ class Transaction:
     connection: Connection
     database: Database
     tenant: str
-    pending: list[tuple[EntryType, str, datetime, dict[str, Any]]] = field(default_factory=list)
+    pending: list[tuple[EntryType, str, datetime, str]] = field(default_factory=list)
 
     def now(self) -> datetime:
         """The database's clock. Ask under the locks: no decision is dated before the one it waited for."""
@@ -57,7 +60,11 @@ class Transaction:
 
     def log(self, kind: EntryType, fact_id: str, at: datetime, body: dict[str, Any]) -> None:
         """Write an entry when the transaction ends; persons and free text are veiled in it."""
-        self.pending.append((kind, fact_id, at, veiled(self.connection, self.tenant, kind, body)))
+        self.log_text(kind, fact_id, at, canonical(veiled(self.connection, self.tenant, kind, body)).decode())
+
+    def log_text(self, kind: EntryType, fact_id: str, at: datetime, body: str) -> None:
+        """As :meth:`log`, of a body that names no person, quotes nobody, and is in canonical form."""
+        self.pending.append((kind, fact_id, at, body))
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -116,26 +123,25 @@ class Writer:
 
 def _append(transaction: Transaction, chain: Chain) -> None:
     rows = []
+    first_seq = chain.seq
     for kind, fact_id, at, body in transaction.pending:
-        data = envelope(
+        data = sealed(
             Entry(
                 tenant=transaction.tenant,
                 type=kind.value,
                 id=fact_id,
-                at=format_instant(at),
-                body=body,
+                at=instant_text(at)[1:-1],
+                body=_ELSEWHERE,
                 writer_id=chain.writer_id,
                 writer_epoch=chain.epoch,
                 writer_seq=chain.seq,
                 previous=chain.previous.hex() if chain.previous else None,
-            )
+            ),
+            body,
         )
         digest = leaf_hash(data)
         rows.append(
             {
-                "tenant": transaction.tenant,
-                "writer_id": chain.writer_id,
-                "writer_epoch": chain.epoch,
                 "writer_seq": chain.seq,
                 "type": kind.value,
                 "fact_id": fact_id,
@@ -146,7 +152,7 @@ def _append(transaction: Transaction, chain: Chain) -> None:
         )
         chain.seq, chain.previous = chain.seq + 1, digest
     if rows:
-        add_rows(transaction.connection, entries, rows)
-        stretch = {name: rows[0][name] for name in ("tenant", "writer_id", "writer_epoch", "recorded_at")}
-        seqs = {"first_seq": rows[0]["writer_seq"], "last_seq": rows[-1]["writer_seq"]}
-        add_rows(transaction.connection, log_queue, [{**stretch, **seqs, "held": False}])
+        whose = {"tenant": transaction.tenant, "writer_id": chain.writer_id, "writer_epoch": chain.epoch}
+        add_rows(transaction.connection, entries, rows, whose)
+        stretch = {"first_seq": first_seq, "last_seq": chain.seq - 1, "recorded_at": rows[0]["recorded_at"]}
+        add_rows(transaction.connection, log_queue, [{**whose, **stretch, "held": False}])

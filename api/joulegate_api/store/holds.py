@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, select, tuple_
 
@@ -16,9 +16,10 @@ from joulegate.core.budgets import Verdict
 from joulegate.core.encoding import decode
 from joulegate.core.quotes import Quote
 from joulegate.core.workloads import Demand
-from joulegate_api.store.amounts import UNKNOWN, Amounts
+from joulegate_api.store.amounts import NOTHING, UNKNOWN, Amounts
 from joulegate_api.store.balances import Key
 from joulegate_api.store.bulk import add_rows
+from joulegate_api.store.columns import Written
 from joulegate_api.store.entries import Transaction
 from joulegate_api.store.tables import hold_claims, holds
 
@@ -100,15 +101,15 @@ class Held:
 
 
 class New(NamedTuple):
-    """A part that is written for the first time; ``demand`` and ``verdict`` in the form of its entry."""
+    """A part that is written for the first time; ``demand`` and ``verdict`` as JSON."""
 
     request: HoldRequest
     held: Held
     origin: Origin
     decided_at: datetime
     quote: str
-    demand: Any
-    verdict: Any
+    demand: Written
+    verdict: Written
 
 
 def namespaces_of(parts: Iterable[Held]) -> set[str]:
@@ -188,7 +189,6 @@ def add(transaction: Transaction, made: Sequence[New]) -> None:
         return
     rows = [
         {
-            "tenant": transaction.tenant,
             "hold_id": held.hold_id,
             "cluster": request.cluster,
             "root_uid": request.root_uid,
@@ -208,16 +208,15 @@ def add(transaction: Transaction, made: Sequence[New]) -> None:
     ]
     claims = [
         {
-            "tenant": transaction.tenant,
             "hold_id": part.held.hold_id,
             "budget": key.budget,
             "period_start": key.start,
             **amounts.columns("held"),
-            **Amounts().columns("drawn"),
             **amounts.known().columns("pending"),
         }
         for part in made
         for key, amounts in part.held.claims.items()
     ]
-    add_rows(transaction.connection, holds, rows)
-    add_rows(transaction.connection, hold_claims, claims)
+    whose = {"tenant": transaction.tenant}
+    add_rows(transaction.connection, holds, rows, whose)
+    add_rows(transaction.connection, hold_claims, claims, whose | NOTHING.columns("drawn"))

@@ -5,28 +5,29 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
 from joulegate.core.budgets import Verdict
-from joulegate.core.encoding import encode
+from joulegate.core.encoding import encode, text
 from joulegate.core.errors import UnavailableError
 from joulegate.core.log import EntryType
-from joulegate.core.periods import Period, format_instant
+from joulegate.core.periods import Period
 from joulegate.core.workloads import Demand
 from joulegate_api.store import holds
-from joulegate_api.store.amounts import NOTHING, Amounts
+from joulegate_api.store.amounts import NOTHING
 from joulegate_api.store.balances import Account, Accounts, Key, StaleError, unlocked
 from joulegate_api.store.budgets import Budgets, Hierarchy
 from joulegate_api.store.bulk import WORTH_COPYING, ask
+from joulegate_api.store.columns import Written
 from joulegate_api.store.combining import Combiner
 from joulegate_api.store.database import Database, RefusedError
 from joulegate_api.store.entries import Transaction, Writer
 from joulegate_api.store.holds import Held, HoldRequest, HoldState, New, Origin, Root
 from joulegate_api.store.planning import Plan, beyond, countable, judge, plan, repeated, rooms
 from joulegate_api.store.quoted import ON_TOP
-from joulegate_api.store.quotes import quote_hash, write_quote
 from joulegate_api.store.standing import asking, standing, told
+from joulegate_api.store.telling import decision
 from joulegate_api.store.transitions import REPLACE, step
 
 LARGEST_BATCH: Final = 256
@@ -46,7 +47,7 @@ class Place:
     name: str
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Decision:
     """One request while its batch is decided."""
 
@@ -190,16 +191,17 @@ class Ledger:
         answered = repeated(request, own, hold_id)
         if answered is not None:
             return _Decision(answered.verdict)
-        quote = write_quote(request.quote)
         growth = not request.extension and any(part.state in holds.LIVE for part in own)
         on_top = request.origin in ON_TOP
         asked = countable(planned, accounts) if on_top else beyond(countable(planned, accounts), own)
         before = rooms(asked, accounts)
-        verdict = judge(asked, accounts, before, now, growth=growth)
-        decision = _Decision(verdict)
-        held = None
-        if verdict.allowed or request.origin is Origin.RENEWED:
-            verdict = decision.verdict = replace(verdict, hold=hold_id)
+        verdict = judge(asked, accounts, before, now, growth=growth, hold_id=hold_id)
+        written = Written(text(verdict))
+        body = decision(planned.told, written, asked.asked, before, planned.budgets, held=verdict.hold is not None)
+        fact_id = verdict.hold or f"{hold_id}/{uuid4().hex}"  # a refusal is decided again each time
+        transaction.log_text(EntryType.DECISION, fact_id, now, body)
+        made = None
+        if verdict.hold is not None:
             runs = request.origin is not Origin.ADMITTED
             state = HoldState.CONFIRMED if runs else HoldState.UNCONFIRMED
             held = Held(
@@ -209,13 +211,9 @@ class Ledger:
             for key, amounts in asked.asked.items():
                 accounts[key].counts(None if amounts.micros is None else planned.currency)
                 accounts[key].post(NOTHING, amounts, request.namespace)
-        fact_id = hold_id if verdict.hold else f"{hold_id}/{uuid4().hex}"  # a refusal is decided again each time
-        entry = _entry(asked, verdict, before, quote_hash(quote))
-        transaction.log(EntryType.DECISION, fact_id, now, entry)
-        if held is not None:
             origin = Origin.GROWTH if growth and request.origin is Origin.ADMITTED else request.origin
-            decision.made = New(request, held, origin, now, quote, entry["demand"], entry["verdict"])
-        return decision
+            made = New(request, held, origin, now, planned.quote, planned.demand, written)
+        return _Decision(verdict, made)
 
 
 def _planned(request: HoldRequest, hierarchy: Hierarchy) -> Plan | Exception:
@@ -227,31 +225,3 @@ def _planned(request: HoldRequest, hierarchy: Hierarchy) -> Plan | Exception:
 
 def _root(request: HoldRequest) -> Root:
     return request.cluster, request.root_uid
-
-
-def _entry(planned: Plan, verdict: Verdict, available: Mapping[Key, Amounts], quote: str) -> dict[str, Any]:
-    """What the log keeps of a decision: enough to weigh every claim again against what was available at that moment."""
-    request = planned.request
-    return {
-        "cluster": request.cluster,
-        "root_uid": request.root_uid,
-        "resource": request.resource,
-        "namespace": request.namespace,
-        "name": request.name,
-        "requested_at": format_instant(request.requested_at),
-        "demand": encode(request.demand),
-        "quote_hash": quote,
-        "origin": request.origin.value,
-        "held": verdict.hold is not None,
-        "verdict": encode(verdict),
-        "claims": [
-            {
-                "budget": key.budget,
-                "period_start": format_instant(key.start),
-                "enforcement": planned.budgets[key.budget].enforcement.value,
-                "asked": amounts.written(),
-                "available": available[key].written(),
-            }
-            for key, amounts in planned.asked.items()
-        ],
-    }

@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from joulegate.core.binding import Binding
 from joulegate.core.budgets import Budget, Claim, Enforcement, Outcome, Reason, Verdict, decide
+from joulegate.core.encoding import text
 from joulegate.core.periods import Period
+from joulegate.core.quotes import Quote
 from joulegate.core.units import Unit
+from joulegate.core.workloads import Demand
 from joulegate_api.store.amounts import UNITS, Amounts
 from joulegate_api.store.balances import Account, Key
 from joulegate_api.store.budgets import Hierarchy
+from joulegate_api.store.columns import Written
 from joulegate_api.store.holds import LIVE, Held, HoldRequest, Origin, held_of
+from joulegate_api.store.quotes import quote_hash, write_quote
+from joulegate_api.store.telling import Told
 
 _BEING_ADOPTED: Final = "what runs in its scope is still being adopted"
 
@@ -25,6 +32,8 @@ class Plan:
 
     ``currency`` is that of the quote; None where it has no money, or more than one.
     ``lenient`` budgets are in ``budgets`` as if they audited: their scope is still being adopted.
+    ``quote`` is the frozen quote as its hold keeps it; ``demand`` and ``told`` are the parts of
+    its entry that are known before anything is decided.
     """
 
     request: HoldRequest
@@ -33,30 +42,68 @@ class Plan:
     periods: Mapping[Key, Period]
     budgets: Mapping[str, Budget]
     currency: str | None
-    lenient: frozenset[str] = frozenset()
+    lenient: frozenset[str]
+    quote: str
+    demand: Written
+    told: Told
+
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """What a quote asks of some budgets, and how it is kept."""
+
+    asked: Mapping[Key, Amounts]
+    periods: Mapping[Key, Period]
+    budgets: Mapping[str, Budget]
+    currency: str | None
+    quote: str
+    quote_hash: str
 
 
 def plan(request: HoldRequest, hierarchy: Hierarchy) -> Plan:
     """Split the quote by quarter-hour into the periods of each budget that binds the work."""
-    binding = hierarchy.binding(request.work)
-    budgets = {name: hierarchy.budgets[name] for name in binding.names}
+    binding, quote = hierarchy.binding(request.work), request.quote
     lenient = frozenset() if request.unattended else hierarchy.lenient(request.cluster, binding)
+    split = hierarchy.once((binding.names, lenient, quote), lambda: _split(quote, hierarchy, binding, lenient))
+    demand = _demand_text(request.demand)
+    return Plan(
+        request=request,
+        binding=binding,
+        asked=split.asked,
+        periods=split.periods,
+        budgets=split.budgets,
+        currency=split.currency,
+        lenient=lenient,
+        quote=split.quote,
+        demand=demand,
+        told=Told.of(request, demand, split.quote_hash),
+    )
+
+
+@lru_cache(maxsize=1_024)
+def _demand_text(demand: Demand) -> Written:
+    return Written(text(demand))
+
+
+def _split(quote: Quote, hierarchy: Hierarchy, binding: Binding, lenient: frozenset[str]) -> _Split:
+    budgets = {name: hierarchy.budgets[name] for name in binding.names}
     budgets |= {name: replace(budgets[name], enforcement=Enforcement.AUDIT) for name in lenient}
-    currencies = {quarter.cost.currency for quarter in request.quote.quarters if quarter.cost is not None}
+    currencies = {quarter.cost.currency for quarter in quote.quarters if quarter.cost is not None}
     currency = currencies.pop() if len(currencies) == 1 else None
     asked: dict[Key, Amounts] = {}
     periods: dict[Key, Period] = {}
     for name, budget in budgets.items():
-        for period, amounts in _by_period(request, budget, currency):
+        for period, amounts in _by_period(quote, budget, currency):
             asked[Key(name, period.start)] = amounts
             periods[Key(name, period.start)] = period
-    return Plan(request, binding, asked, periods, budgets, currency, lenient)
+    written = write_quote(quote)
+    return _Split(asked, periods, budgets, currency, written, quote_hash(written))
 
 
-def _by_period(request: HoldRequest, budget: Budget, currency: str | None) -> list[tuple[Period, Amounts]]:
+def _by_period(quote: Quote, budget: Budget, currency: str | None) -> list[tuple[Period, Amounts]]:
     """A quarter-hour outside a fixed span asks nothing of its budget: that binds inside its span only."""
     found: list[tuple[Period, Amounts]] = []
-    for quarter in request.quote.quarters:
+    for quarter in quote.quarters:
         period = found[-1][0] if found and found[-1][0].holds(quarter.start) else budget.period.period_at(quarter.start)
         if period is None:
             continue
@@ -118,9 +165,18 @@ def _difference(asked: Amounts, held: Amounts) -> Amounts:
 
 
 def judge(
-    planned: Plan, accounts: Mapping[Key, Account], available: Mapping[Key, Amounts], now: datetime, *, growth: bool
+    planned: Plan,
+    accounts: Mapping[Key, Account],
+    available: Mapping[Key, Amounts],
+    now: datetime,
+    *,
+    growth: bool,
+    hold_id: str | None = None,
 ) -> Verdict:
-    """Decide by the accounts as they stand; the same value whatever asks for it."""
+    """Decide by the accounts as they stand; the same value whatever asks for it.
+
+    Where something is to be held, the verdict names ``hold_id``.
+    """
     request, binding = planned.request, planned.binding
     if binding.not_permitted is not None:
         verdict = Verdict(Outcome.DENY, Reason.NOT_PERMITTED, budget=binding.not_permitted)
@@ -131,10 +187,12 @@ def judge(
         outcome, reason = Outcome.ALLOW, Reason.ADOPTED
     elif growth and not verdict.allowed:
         reason = Reason.GROWTH_REFUSED
+    is_held = outcome in (Outcome.ALLOW, Outcome.WARN) or request.origin is Origin.RENEWED
     return replace(
         verdict,
         outcome=outcome,
         reason=reason,
+        hold=hold_id if is_held else None,
         basis=request.quote.basis,
         n=request.quote.n,
         as_of=now,

@@ -289,9 +289,9 @@ def decide(claims: Sequence[Claim]) -> Verdict:
         return Verdict(Outcome.ALLOW, Reason.NO_BUDGET)
     failing = [claim for claim in claims if not claim.fits and not _waved_through(claim)]
     if not failing:
-        return _explain(min(claims, key=_tightness), Outcome.ALLOW, claims)
+        return _explain(_tightest(claims), Outcome.ALLOW, claims)
     strictest = max((claim.enforcement for claim in failing), key=_strictness)
-    binding = min((claim for claim in failing if claim.enforcement is strictest), key=_tightness)
+    binding = _tightest([claim for claim in failing if claim.enforcement is strictest])
     return _explain(binding, _OUTCOME_OF_FAILURE[strictest], claims)
 
 
@@ -301,6 +301,10 @@ def _waved_through(claim: Claim) -> bool:
 
 def _strictness(enforcement: Enforcement) -> int:
     return list(Enforcement).index(enforcement)
+
+
+def _tightest(claims: Sequence[Claim]) -> Claim:
+    return claims[0] if len(claims) == 1 else min(claims, key=_tightness)
 
 
 def _tightness(claim: Claim) -> tuple[Fraction, str, str, Period]:
@@ -324,9 +328,9 @@ def _fits(claim: Claim, claims: Sequence[Claim]) -> int | None:
     """The largest amount, in the unit of ``claim``, that all binding budgets would have allowed."""
     if claim.asked is None:
         return None
-    binding = [other.share for other in claims if other.enforcement.binds and other.asked is not None]
-    share = min([claim.share, *binding])
-    return max(0, claim.available) if share == claim.share else int(share * claim.asked)
+    others = [other for other in claims if other is not claim and other.enforcement.binds and other.asked is not None]
+    share = min((other.share for other in others), default=None)
+    return max(0, claim.available) if share is None or share >= claim.share else int(share * claim.asked)
 
 
 def _reason(claim: Claim, outcome: Outcome) -> Reason:

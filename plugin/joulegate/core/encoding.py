@@ -16,12 +16,13 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from joulegate.core.errors import InvalidInputError
+from joulegate.core.log import canonical, quoted
 from joulegate.core.periods import format_instant, parse_instant
 from joulegate.core.units import Carbon, Energy, Power
 
@@ -40,6 +41,18 @@ def encode(value: object) -> Any:
     """Write a domain value as strings, booleans, whole numbers, lists and objects."""
     kind: type = type(value)
     return _writer(kind)(value)
+
+
+def text(value: object) -> str:
+    """The canonical form (:mod:`joulegate.core.log`) of what :func:`encode` writes, without the objects between."""
+    kind: type = type(value)
+    return _speller(kind)(value)
+
+
+@lru_cache(maxsize=1_024)
+def instant_text(instant: datetime) -> str:
+    """The canonical form of an instant."""
+    return f'"{format_instant(instant)}"'
 
 
 def decode(kind: type[Value], data: Any) -> Value:
@@ -102,6 +115,48 @@ def _part_writer(name: str, hint: Any) -> Callable[[Any], Any]:
     if name.endswith(_UNITS) or name in _AMOUNTS:
         return lambda value: str(value) if type(value) is int else encode(value)
     return encode
+
+
+@cache
+def _speller(kind: type) -> Callable[[Any], str]:
+    """How values of a type are spelled: what is written often has a way of its own."""
+    if is_dataclass(kind):
+        return _object_speller(kind)
+    if issubclass(kind, Enum):
+        return lambda value: quoted(value._value_)
+    if issubclass(kind, tuple | list):
+        return lambda value: f"[{','.join([text(item) for item in value])}]"
+    return quoted if kind is str else lambda value: canonical(encode(value)).decode()
+
+
+def _object_speller(kind: type) -> Callable[[Any], str]:
+    defaults = later(kind)
+    parts = sorted((_key(name, hint), name, _part_speller(name, hint)) for name, hint in _kinds(kind))
+    heads = [(f'"{written}":', write, defaults.get(name, _ALWAYS)) for written, name, write in parts]
+    names = [name for _, name, _ in parts]
+    values_of = attrgetter(*names) if len(names) > 1 else lambda value: [getattr(value, name) for name in names]
+
+    def spell(value: Any) -> str:
+        found = [
+            head + ("null" if part is None else quoted(part) if type(part) is str else write(part))
+            for (head, write, absent), part in zip(heads, values_of(value), strict=True)
+            if absent is _ALWAYS or part != absent
+        ]
+        return f"{{{','.join(found)}}}"
+
+    return spell
+
+
+def _part_speller(name: str, hint: Any) -> Callable[[Any], str]:
+    """As :func:`_part_writer`."""
+    if isinstance(hint, type) and issubclass(hint, datetime):
+        return instant_text
+    if hint in _SUFFIX:
+        unit = attrgetter(_SUFFIX[hint][1:])
+        return lambda value: f'"{unit(value)}"'
+    if name.endswith(_UNITS) or name in _AMOUNTS:
+        return lambda value: f'"{value}"' if type(value) is int else text(value)
+    return text
 
 
 @cache

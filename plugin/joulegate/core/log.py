@@ -8,7 +8,7 @@ place in the whole log is given later, by the sequencer.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -114,7 +114,21 @@ def canonical(value: object) -> bytes:
 
 def envelope(entry: Entry) -> bytes:
     """The canonical bytes of an entry: what is hashed, kept and shown."""
-    return canonical({name: getattr(entry, name) for name in _FIELDS})
+    return sealed(entry, canonical(entry.body).decode())
+
+
+def sealed(entry: Entry, body: str) -> bytes:
+    """The canonical bytes of an entry with ``body``, which is in canonical form, in the place of its own."""
+    previous = "null" if entry.previous is None else quoted(entry.previous)
+    text = (
+        f'{{"at":{quoted(entry.at)},"body":{body},"id":{quoted(entry.id)},"previous":{previous},'
+        f'"tenant":{quoted(entry.tenant)},"type":{quoted(entry.type)},"version":{entry.version},'
+        f'"writer_epoch":{entry.writer_epoch},"writer_id":{quoted(entry.writer_id)},"writer_seq":{entry.writer_seq}}}'
+    )
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(f"cannot be written canonically: {error}") from error
 
 
 def read_entry(data: bytes) -> Entry:
@@ -151,6 +165,9 @@ def _bounded(text: str) -> int:
 
 
 _WRITE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+quoted: Final[Callable[[str], str]] = json.encoder.encode_basestring
+"""A string in canonical form."""
+
 _WRITE_SORTED: Final = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True
 ).encode

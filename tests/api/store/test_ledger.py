@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 
 from joulegate.core.binding import Work
 from joulegate.core.budgets import Enforcement, Limits, Outcome, Reason, Verdict, WhenUndecidable
-from joulegate.core.errors import UnavailableError
+from joulegate.core.errors import InvalidInputError, UnavailableError
 from joulegate.core.log import EntryType, read_entry
 from joulegate.core.periods import CalendarRule, CalendarUnit, FixedRule, Period
 from joulegate.core.units import Money, Unit
@@ -281,6 +281,14 @@ def test_one_bad_request_does_not_refuse_those_that_came_with_it(store: Store) -
     results = together(calls)
     assert isinstance(results[-1], ZeroDivisionError)
     assert all(isinstance(verdict, Verdict) and verdict.allowed for verdict in results[:-1])
+    assert pending(store) == 80
+
+
+def test_a_request_that_no_entry_can_hold_is_refused_alone(store: Store) -> None:
+    roots = [*(f"root-{number}" for number in range(8)), "\ud800"]
+    *verdicts, error = together([partial(store.ledger.decide, request(root, 10)) for root in roots])
+    assert isinstance(error, InvalidInputError)
+    assert all(isinstance(verdict, Verdict) and verdict.allowed for verdict in verdicts)
     assert pending(store) == 80
 
 
