@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -181,7 +181,7 @@ def _decided(store: Store, query: Query, as_of: datetime | None) -> list[Decided
     ]
 
 
-def _cells(store: Store, query: Query, as_of: datetime | None) -> tuple[Cell, ...]:
+def _cells(store: Store, query: Query, as_of: datetime | None) -> Iterable[Cell]:
     """What the log tells of charges of node meters' windows; each batch is read once, and not kept."""
     if query.scope is not None:
         return ()

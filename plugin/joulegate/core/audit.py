@@ -30,7 +30,7 @@ from joulegate.core.periods import Period
 from joulegate.core.recomputing import Check, checked
 from joulegate.core.records import LATER, EfficiencyRecord
 from joulegate.core.scopes import ORGANISATION, Scope
-from joulegate.core.settled import Cell, Settled, cells_in, settled_again, settled_of
+from joulegate.core.settled import Cell, Charges, Settled, settled_again, settled_of
 from joulegate.core.tallies import (
     DeviceRow,
     Fact,
@@ -238,8 +238,8 @@ def audit(
     slices = [part for fact in inside for part in fact.slices]
     decided, events = decided if query.scope is None else (), _events(query, inside, evidence.events)
     evidence = replace(evidence, instruments=_in_period(query, evidence)) if query.is_whole else _of_a_part(evidence)
-    cells = cells_in(cells, query.namespace, scoped=query.scope is not None)
-    as_of = max([_newest(query, inside, decided, events, evidence), *(each.at for each in cells)])
+    charges = Charges(query.namespace, scoped=query.scope is not None).add(cells)
+    as_of = max(_newest(query, inside, decided, events, evidence), charges.newest or query.period.start)
     balances = _balances(query, evidence, as_of)
     runs, devices, totals = tuple(run_row(fact) for fact in inside), devices_of(slices), totals_of(slices)
     hosts = [fact.record.host.energy.mj for fact in inside if fact.record.host.energy is not None]
@@ -268,7 +268,7 @@ def audit(
         under_pack=_under_pack(query.against, slices, evidence.intensities),
         checks=checked(inside, totals, runs, devices, balances),
     )
-    return _sealed(_settled(_beside(report, slices, evidence), cells, inside, evidence))
+    return _sealed(_settled(_beside(report, slices, evidence), charges, inside, evidence))
 
 
 def _inside(query: Query, facts: Iterable[Fact]) -> list[Fact]:
@@ -300,9 +300,9 @@ def _beside(report: AuditReport, slices: Sequence[Slice], evidence: Evidence) ->
     )
 
 
-def _settled(report: AuditReport, cells: Sequence[Cell], facts: Sequence[Fact], evidence: Evidence) -> AuditReport:
+def _settled(report: AuditReport, charges: Charges, facts: Sequence[Fact], evidence: Evidence) -> AuditReport:
     """The report with what was charged, and what runs say beside it."""
-    found, beside = settled_of(cells, facts), opinions_of(facts, evidence.readings)
+    found, beside = settled_of(charges, facts), opinions_of(facts, evidence.readings)
     checks = (*report.checks, *settled_again(found, report.balances))
     return replace(report, settled=found, opinions=beside, checks=checks)
 

@@ -102,7 +102,7 @@ class Recount:
             return
         try:
             self._add(kind, at, body)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except _NOT_ONE as error:
             raise InvalidInputError(f"is not what an entry of type {kind} holds: {error!r}") from error
 
     def report(self) -> AuditReport:
@@ -117,10 +117,10 @@ class Recount:
                 self.figures,
             )
             return audit(self.of.query, list(self._facts()), self._decided, self.of.software, evidence, self.cells())
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except _NOT_ONE as error:
             raise InvalidInputError(f"entries do not fit together: {error!r}") from error
 
-    def cells(self) -> tuple[Cell, ...]:
+    def cells(self) -> Iterator[Cell]:
         """What windows of the period were charged, by the rates that were taken."""
         return self._cells.priced(self.rates)
 
@@ -128,14 +128,14 @@ class Recount:
         """Take an entry of windows with those that it names; raises :class:`InvalidInputError` where they are none."""
         try:
             self._cells.windows(parse_instant(at, "at"), body, bodies)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except _NOT_ONE as error:
             raise InvalidInputError(f"is not what an entry of windows holds: {error!r}") from error
         accepted_at, period = parse_instant(at, "at"), self.of.query.period
         if accepted_at > self.of.as_of or not self.of.query.is_whole:
             return
         try:
             read = [reading_of(body, accepted_at) for body in bodies]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except _NOT_ONE as error:
             raise InvalidInputError(f"is not what a window holds: {error!r}") from error
         self._readings += [each for each in read if _overlaps(each.start, each.end, period)]
 
@@ -220,6 +220,7 @@ class Recount:
         )
 
 
+_NOT_ONE: Final = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 _PARTS: Final = ("site", "location", "market", "price")
 
 

@@ -7,12 +7,13 @@ charged lies where no node meter does, so the two are added; a record that was n
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from joulegate.core.charged import RateOf
 from joulegate.core.evidence import DeviceBalance
@@ -20,12 +21,15 @@ from joulegate.core.footprint import Footprint, Rates
 from joulegate.core.metering import Boundary
 from joulegate.core.periods import Period, format_instant, parse_instant, quarter_of
 from joulegate.core.recomputing import Check
-from joulegate.core.tallies import Fact, Slice, Total, totals_of
+from joulegate.core.tallies import Adding, Fact, Total
 from joulegate.core.units import Energy, Money
 
 _NO_RATES = Rates(None, None, None, None)
-_Key = tuple[str, str, str, str, tuple[str | None, ...]]
-"""Cluster, uid of the pod, device, quarter-hour, and the ids of site, location, market and price."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_US_PER_S: Final = 1_000_000
+_Place = tuple[str, str, str, tuple[str | None, ...]]
+"""Cluster, uid of the pod, device, and the ids of site, location, market and price."""
 
 
 class Source(StrEnum):
@@ -60,83 +64,111 @@ class Cell:
 
 @dataclass(slots=True)
 class Cells:
-    """Takes entries of windows of a period, until an instant, and keeps what each cell comes to."""
+    """Takes entries of windows of a period, until an instant, and keeps what each cell comes to.
+
+    A year of a fleet has millions of windows, so each is four numbers in a column of what it is charged to.
+    """
 
     period: Period
     until: datetime
-    _amounts: dict[_Key, tuple[int, int]] = field(default_factory=dict)
-    _at: dict[_Key, datetime] = field(default_factory=dict)
+    _moves: dict[_Place, array[int]] = field(default_factory=dict)
+    """Quarter-hour in s, energy in mJ, time in ns and instant of the entry in us, one after the other."""
     _namespaces: dict[tuple[str, str], str] = field(default_factory=dict)
-    _ids: dict[tuple[str | None, ...], tuple[str | None, ...]] = field(default_factory=dict)
-    _words: dict[str, str] = field(default_factory=dict)
-    """Each set of rates and each word once: millions of cells say few, and each entry brings its own."""
+    _quarters: dict[str, int] = field(default_factory=dict)
 
     def windows(self, at: datetime, body: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> None:
         """Take an entry of a batch with its windows; raises KeyError and the like where it is none."""
         if not self.period.start <= at <= self.until:
             return
-        cluster, word = body["cluster"], self._word
+        cluster, at_us = body["cluster"], _us(at)
         ids = {(each["device_uuid"], each["quarter"]): tuple(each["rates"]) for each in body["priced"]["rates"]}
         for row in rows:
             if row["pod_uid"] is None:
                 continue
             quarter = format_instant(quarter_of(parse_instant(row["start"], "start")))
             self._namespaces[cluster, row["pod_uid"]] = row.get("namespace") or ""
-            place = (cluster, word(row["pod_uid"]), word(row["device_uuid"]), word(quarter))
+            place = (cluster, row["pod_uid"], row["device_uuid"], ids[row["device_uuid"], quarter])
             energy_mj = int(row["active_mj"]) + int(row["idle_mj"])
-            self._move(at, (*place, ids[place[2:]]), energy_mj, int(row["allocated_gpu_ns"]))
+            self._move(at_us, place, quarter, energy_mj, int(row["allocated_gpu_ns"]))
 
     def repriced(self, at: datetime, body: Mapping[str, Any]) -> None:
         """Take an entry of windows that were priced later, or anew."""
         if not self.period.start <= at <= self.until:
             return
+        at_us = _us(at)
         for row in body["before"]:
-            place = (body["cluster"], row["subject"], row["device_uuid"], row["quarter"])
+            place = (body["cluster"], row["subject"], row["device_uuid"])
             energy_mj, gpu_ns = int(row["energy_mj"]), int(row["gpu_ns"])
-            self._move(at, (*place, tuple(row["rates"])), -energy_mj, -gpu_ns)
-            self._move(at, (*place, tuple(row["to"])), energy_mj, gpu_ns)
+            self._move(at_us, (*place, tuple(row["rates"])), row["quarter"], -energy_mj, -gpu_ns)
+            self._move(at_us, (*place, tuple(row["to"])), row["quarter"], energy_mj, gpu_ns)
 
-    def priced(self, rates: RateOf) -> tuple[Cell, ...]:
+    def priced(self, rates: RateOf) -> Iterator[Cell]:
         """Every cell that holds something; of rates that the log has no more, carbon and money are unknown."""
-        return tuple(self._cell(key, rates) for key in sorted(self._amounts, key=_order) if any(self._amounts[key]))
+        for place in sorted(self._moves, key=_order):
+            try:
+                by = rates(place[3])
+            except KeyError:
+                by = _NO_RATES
+            yield from self._cells(place, by)
 
-    def _word(self, word: str) -> str:
-        return self._words.setdefault(word, word)
+    def _move(self, at_us: int, place: _Place, quarter: str, energy_mj: int, gpu_ns: int) -> None:
+        begin_s = self._quarters.get(quarter)
+        if begin_s is None:
+            begin_s = self._quarters[quarter] = _us(parse_instant(quarter, "quarter")) // _US_PER_S
+        if _us(self.period.start) <= begin_s * _US_PER_S < _us(self.period.end):
+            self._moves.setdefault(place, array("q")).extend((begin_s, energy_mj, gpu_ns, at_us))
 
-    def _move(self, at: datetime, key: _Key, energy_mj: int, gpu_ns: int) -> None:
-        if self.period.holds(parse_instant(key[3], "quarter")):
-            key = (*key[:4], self._ids.setdefault(key[4], key[4]))
-            known = self._amounts.get(key, (0, 0))
-            self._amounts[key] = known[0] + energy_mj, known[1] + gpu_ns
-            self._at[key] = max(at, self._at.get(key, at))
-
-    def _cell(self, key: _Key, rates: RateOf) -> Cell:
-        cluster, pod, device, quarter, ids = key
-        energy_mj, gpu_ns = self._amounts[key]
-        try:
-            by = rates(ids)
-        except KeyError:
-            by = _NO_RATES
-        return Cell(
-            cluster=cluster,
-            pod_uid=pod,
-            namespace=self._namespaces.get((cluster, pod), ""),
-            device_uuid=device,
-            quarter=parse_instant(quarter, "quarter"),
-            gpu_ns=gpu_ns,
-            footprint=by.apply(Energy(energy_mj), gpu_ns),
-            rates=by,
-            at=self._at[key],
-        )
-
-
-def _order(key: _Key) -> tuple[str, ...]:
-    return *key[:4], *(each or "" for each in key[4])
+    def _cells(self, place: _Place, by: Rates) -> Iterator[Cell]:
+        cluster, pod, device, _ = place
+        sums: dict[int, tuple[int, int, int]] = {}
+        moves = iter(self._moves[place])
+        for begin_s, energy_mj, gpu_ns, at_us in zip(moves, moves, moves, moves, strict=True):
+            known = sums.get(begin_s, (0, 0, at_us))
+            sums[begin_s] = known[0] + energy_mj, known[1] + gpu_ns, max(known[2], at_us)
+        for begin_s, (energy_mj, gpu_ns, at_us) in sorted(sums.items()):
+            if energy_mj or gpu_ns:
+                yield Cell(
+                    cluster=cluster,
+                    pod_uid=pod,
+                    namespace=self._namespaces.get((cluster, pod), ""),
+                    device_uuid=device,
+                    quarter=_EPOCH + timedelta(seconds=begin_s),
+                    gpu_ns=gpu_ns,
+                    footprint=by.apply(Energy(energy_mj), gpu_ns),
+                    rates=by,
+                    at=_EPOCH + timedelta(microseconds=at_us),
+                )
 
 
-def cells_in(cells: Iterable[Cell], namespace: str | None, *, scoped: bool) -> tuple[Cell, ...]:
-    """Those of a report: of one namespace or all; none where runs are picked out, because pods are not runs."""
-    return () if scoped else tuple(each for each in cells if namespace in (None, each.namespace))
+def _us(instant: datetime) -> int:
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def _order(place: _Place) -> tuple[str, ...]:
+    return *place[:3], *(each or "" for each in place[3])
+
+
+@dataclass(slots=True)
+class Charges:
+    """What cells of a report come to, by pod; taken one at a time, and none is kept.
+
+    Of one namespace or all; of none where runs are picked out, because pods are not runs.
+    """
+
+    namespace: str | None = None
+    scoped: bool = False
+    newest: datetime | None = None
+    """The newest entry that moved one of them."""
+    pods: dict[tuple[str, str, str], Adding] = field(default_factory=dict)
+    """By cluster, namespace and uid."""
+
+    def add(self, cells: Iterable[Cell]) -> Charges:
+        """Take cells; returns itself."""
+        for cell in cells if not self.scoped else ():
+            if self.namespace in (None, cell.namespace):
+                self.newest = cell.at if self.newest is None else max(self.newest, cell.at)
+                self.pods.setdefault((cell.cluster, cell.namespace, cell.pod_uid), Adding()).add((cell,))
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,32 +200,42 @@ _OF: Mapping[str, Callable[[Fact], str | None]] = {
     "model": lambda fact: fact.record.model,
     "run": lambda fact: fact.record.run.uid,
 }
+_GROUPS: Final = (WHOLE, *_OF)
 
 
-def settled_of(cells: Sequence[Cell], facts: Sequence[Fact]) -> tuple[Settled, ...]:
+def settled_of(charges: Charges, facts: Sequence[Fact]) -> tuple[Settled, ...]:
     """The whole and its parts; nothing where no node meter charged anything: then the records are the whole.
 
     A pod belongs to a pipeline, model or run where all its records name the same one.
     """
-    if not cells:
+    if not charges.pods:
         return ()
-    own = [part for fact in facts if fact.charged for part in fact.slices]
-    beside = [part for fact in facts if not fact.charged for part in fact.slices]
-    rows = [*_rows(WHOLE, None, Source.METERS, cells), *_rows(WHOLE, None, Source.RECORDS, own)]
-    rows += _rows(WHOLE, None, Source.CHARGED, [*cells, *own])
-    rows += _rows(WHOLE, None, Source.BESIDE, beside)
+    by: dict[tuple[str, str | None, Source], Adding] = {}
+
+    def to(group: str, name: str | None, source: Source) -> Adding:
+        return by.setdefault((group, name, source), Adding())
+
+    for adding in charges.pods.values():
+        to(WHOLE, None, Source.METERS).merge(adding)
+        to(WHOLE, None, Source.CHARGED).merge(adding)
+    for fact in facts:
+        for source in (Source.RECORDS, Source.CHARGED) if fact.charged else (Source.BESIDE,):
+            to(WHOLE, None, source).add(fact.slices)
     for group, name_of in _OF.items():
         pods = _pods(facts, name_of)
-        by: dict[tuple[str | None, Source], list[Slice]] = {}
-        for cell in cells:
-            name = cell.namespace if group == "namespace" else pods.get((cell.cluster, cell.pod_uid))
-            by.setdefault((name, Source.METERS), []).append(cell)
+        for (cluster, namespace, pod), adding in charges.pods.items():
+            name = namespace if group == "namespace" else pods.get((cluster, pod))
+            to(group, name, Source.METERS).merge(adding)
         for fact in facts:
             if fact.charged:
-                by.setdefault((name_of(fact), Source.RECORDS), []).extend(fact.slices)
-        for name, source in sorted(by, key=lambda each: (each[0] is None, each[0] or "", each[1])):
-            rows += _rows(group, name, source, by[name, source])
-    return tuple(rows)
+                to(group, name_of(fact), Source.RECORDS).add(fact.slices)
+    places = sorted(by, key=lambda each: (_GROUPS.index(each[0]), each[1] is None, each[1] or "", _rank(each)))
+    return tuple(_row(*place, total) for place in places for total in by[place].totals())
+
+
+def _rank(place: tuple[str, str | None, Source]) -> tuple[int, str]:
+    """The whole by what it is a sum of, its parts by the letters of the source, as ever."""
+    return (list(Source).index(place[2]), "") if place[0] == WHOLE else (0, place[2])
 
 
 def settled_again(rows: Sequence[Settled], balances: Sequence[DeviceBalance]) -> tuple[Check, ...]:
@@ -233,11 +275,6 @@ def _known(row: Settled) -> Counter[str]:
         "cost_unknown": row.cost_unknown,
     }
     return +Counter(amounts | {f"cost {cost.currency}": cost.micros for cost in row.costs})
-
-
-def _rows(group: str, name: str | None, source: Source, slices: Iterable[Slice]) -> Iterator[Settled]:
-    for total in totals_of(slices):
-        yield _row(group, name, source, total)
 
 
 def _row(group: str, name: str | None, source: Source, total: Total) -> Settled:

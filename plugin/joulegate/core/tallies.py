@@ -6,6 +6,7 @@ boundaries are never added, nor are currencies, nor the two columns of carbon.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +22,7 @@ from joulegate.core.records import LATER, EfficiencyRecord, Interval, Quality, W
 from joulegate.core.units import Money
 
 PPM: Final = 1_000_000
+_COST: Final = "cost "
 
 
 class Slice(Protocol):
@@ -193,34 +195,62 @@ TIER_OF: Final[Mapping[Method, Tier]] = {
 
 def totals_of(slices: Iterable[Slice]) -> tuple[Total, ...]:
     """One total for each boundary that occurs, in alphabetical order."""
-    by_boundary: dict[Boundary, list[Slice]] = {}
-    for part in slices:
-        by_boundary.setdefault(part.boundary, []).append(part)
-    return tuple(_total(boundary, by_boundary[boundary]) for boundary in sorted(by_boundary))
+    return Adding().add(slices).totals()
 
 
-def _total(boundary: Boundary, slices: Sequence[Slice]) -> Total:
-    known = [part.footprint for part in slices]
-    energy = [footprint.energy.mj for footprint in known if footprint.energy is not None]
-    location = [footprint.carbon_location.ug for footprint in known if footprint.carbon_location is not None]
-    market = [footprint.carbon_market.ug for footprint in known if footprint.carbon_market is not None]
-    costs = [footprint.cost for footprint in known if footprint.cost is not None]
-    currencies = sorted({cost.currency for cost in costs})
+@dataclass(slots=True)
+class Adding:
+    """Adds slices up as they come, and keeps none of them."""
+
+    _sums: dict[Boundary, Counter[str]] = field(default_factory=dict)
+
+    def add(self, slices: Iterable[Slice]) -> Adding:
+        """Count slices; returns itself."""
+        for part in slices:
+            known = part.footprint
+            own = self._sums.setdefault(part.boundary, Counter())
+            own["slices"] += 1
+            own["gpu_ns"] += part.gpu_ns
+            own["missing_ns"] += part.missing_ns
+            if known.energy is not None:
+                own["energies"] += 1
+                own["energy_mj"] += known.energy.mj
+            if known.carbon_location is not None:
+                own["locations"] += 1
+                own["carbon_location_ug"] += known.carbon_location.ug
+            if known.carbon_market is not None:
+                own["markets"] += 1
+                own["carbon_market_ug"] += known.carbon_market.ug
+            if known.cost is not None:
+                own["costs"] += 1
+                own[_COST + known.cost.currency] += known.cost.micros
+        return self
+
+    def merge(self, other: Adding) -> None:
+        """Count what another one counted."""
+        for boundary, sums in other._sums.items():
+            self._sums.setdefault(boundary, Counter()).update(sums)
+
+    def totals(self) -> tuple[Total, ...]:
+        """One total for each boundary that occurs, in alphabetical order."""
+        return tuple(_total(boundary, self._sums[boundary]) for boundary in sorted(self._sums))
+
+
+def _total(boundary: Boundary, sums: Counter[str]) -> Total:
+    slices, currencies = sums["slices"], sorted(each.removeprefix(_COST) for each in sums if each.startswith(_COST))
     return Total(
         boundary=boundary,
-        slices=len(slices),
-        gpu_ns=sum(part.gpu_ns for part in slices),
-        missing_ns=sum(part.missing_ns for part in slices),
-        energy_mj=sum(energy) if energy else None,
-        energy_unknown=len(slices) - len(energy),
-        carbon_location_ug=sum(location) if location else None,
-        carbon_location_unknown=len(slices) - len(location),
-        carbon_market_ug=sum(market) if market else None,
-        carbon_market_unknown=len(slices) - len(market),
-        costs=tuple(
-            Money(sum(cost.micros for cost in costs if cost.currency == currency), currency) for currency in currencies
-        ),
-        cost_unknown=len(slices) - len(costs),
+        slices=slices,
+        gpu_ns=sums["gpu_ns"],
+        missing_ns=sums["missing_ns"],
+        energy_mj=sums["energy_mj"] if sums["energies"] else None,
+        energy_unknown=slices - sums["energies"],
+        carbon_location_ug=sums["carbon_location_ug"] if sums["locations"] else None,
+        carbon_location_unknown=slices - sums["locations"],
+        carbon_market_ug=sums["carbon_market_ug"] if sums["markets"] else None,
+        carbon_market_unknown=slices - sums["markets"],
+        costs=tuple(Money(sums[_COST + currency], currency) for currency in currencies),
+        cost_unknown=slices - sums["costs"],
     )
 
 

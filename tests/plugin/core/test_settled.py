@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from joulegate.core.footprint import Rates
 from joulegate.core.periods import Period, format_instant
-from joulegate.core.settled import WHOLE, Cells, Source, settled_again, settled_of
+from joulegate.core.settled import WHOLE, Cells, Charges, Source, settled_again, settled_of
 from tests.plugin.core.audited import NO_RATES, NOON, fact, record
 
 DAY = Period(NOON, NOON + timedelta(days=1))
@@ -47,7 +47,7 @@ def cells_of(*batches: list[tuple[int, int, str]]) -> tuple[Any, ...]:
     cells = Cells(DAY, DAY.end + timedelta(days=9))
     for windows in batches:
         cells.windows(DAY.end, *batch(*windows))
-    return cells.priced(unknown)
+    return tuple(cells.priced(unknown))
 
 
 @given(WINDOWS, st.data())
@@ -60,7 +60,7 @@ def test_neither_order_nor_batches_change_what_was_charged(windows: list[Any], d
 @given(WINDOWS)
 def test_the_parts_of_every_scope_add_up_to_the_whole(windows: list[Any]) -> None:
     charged = [replace(fact(record("laptop", [7])), charged=True)]
-    rows = settled_of(cells_of(windows), charged)
+    rows = settled_of(Charges().add(cells_of(windows)), charged)
     known_mj = sum(energy_mj + 1 for quarter, energy_mj, _ in windows if quarter < 96)
     if not known_mj:
         assert rows == ()
@@ -72,7 +72,11 @@ def test_the_parts_of_every_scope_add_up_to_the_whole(windows: list[Any]) -> Non
 
 def test_a_record_that_a_meter_charged_for_is_in_no_sum() -> None:
     beside = replace(fact(record("own", [70])), charged=False)
-    found = {row.source: row.energy_mj for row in settled_of(cells_of([(0, 4, "a")]), [beside]) if row.group == WHOLE}
+    found = {
+        row.source: row.energy_mj
+        for row in settled_of(Charges().add(cells_of([(0, 4, "a")])), [beside])
+        if row.group == WHOLE
+    }
     assert found == {Source.METERS: 5, Source.CHARGED: 5, Source.BESIDE: 70}
 
 
@@ -86,7 +90,7 @@ def test_windows_priced_anew_are_charged_once() -> None:
 
 
 def test_a_part_that_was_changed_is_named() -> None:
-    rows = settled_of(cells_of([(0, 4, "a"), (1, 8, "b")]), ())
+    rows = settled_of(Charges().add(cells_of([(0, 4, "a"), (1, 8, "b")])), ())
     for index, row in enumerate(rows):
         changed = [*rows[:index], replace(row, energy_mj=(row.energy_mj or 0) + 1), *rows[index + 1 :]]
         (check,) = settled_again(changed, ())
@@ -96,4 +100,4 @@ def test_a_part_that_was_changed_is_named() -> None:
 def test_what_lies_after_the_instant_is_not_in_it() -> None:
     cells = Cells(DAY, NOON)
     cells.windows(DAY.end, *batch((0, 4, "a")))
-    assert settled_of(cells.priced(unknown), ()) == ()
+    assert settled_of(Charges().add(cells.priced(unknown)), ()) == ()
