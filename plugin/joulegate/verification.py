@@ -168,7 +168,10 @@ class _Reading:
     def _entries(self, head: Checkpoint, sizes: list[int]) -> Leaves:
         members = self._verdict.check("every member has the size and hash of the manifest")
         for name in (CHECKPOINT, KEYS, REPORT, WINDOWS):
-            self._compare(members, name, sha256(b"".join(self._bundle.pieces(name))).hexdigest())
+            digest = sha256()
+            for piece in self._bundle.pieces(name):
+                digest.update(piece)
+            self._compare(members, name, digest.hexdigest())
         digest = sha256()
 
         def pieces() -> Any:  # noqa: ANN401 -- an iterator that also hashes

@@ -20,7 +20,7 @@ from joulegate.core.audit import AuditReport, Decided, Query, Tree, audit
 from joulegate.core.checkpoints import read_checkpoint, read_note
 from joulegate.core.encoding import decode, encode
 from joulegate.core.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
-from joulegate.core.evidence import EVENTS, Evidence, event_of, instruments_of, reading_of
+from joulegate.core.evidence import EVENTS, Evidence, Readings, event_of, instruments_of, reading_of
 from joulegate.core.log import EntryType, canonical, read_canonical
 from joulegate.core.periods import Period, parse_instant, quarter_of
 from joulegate.core.recount import Recount, Reported
@@ -208,8 +208,8 @@ def _evidence(store: Store, query: Query, as_of: datetime | None) -> Evidence:
     figures = embodied_figures() if query.embodied is not None else ()
     if not query.is_whole:
         return Evidence(tuple(events), intensities=rows, figures=figures)
-    readings = [reading_of(body, at) for body, at in store.log.windows(query.period, as_of)]
+    readings = Readings(reading_of(body, at) for body, at in store.log.windows(query.period, as_of))
     devices = [(parse_instant(entry.at, "at"), entry.body) for entry in store.log.told([EntryType.DEVICE])]
     sets = ((parse_instant(entry.at, "at"), entry.body) for entry in store.log.told([EntryType.INSTRUMENT_SET]))
     bought = [each for at, body in sets if as_of is None or at <= as_of for each in instruments_of(at, body)]
-    return Evidence(tuple(events), tuple(readings), tuple(devices), rows, tuple(bought), figures)
+    return Evidence(tuple(events), readings, tuple(devices), rows, tuple(bought), figures)

@@ -282,7 +282,7 @@ def _newest(
     query: Query, facts: Sequence[Fact], decided: Sequence[Decided], events: Sequence[Event], evidence: Evidence
 ) -> datetime:
     """The instant of the newest fact that is in the report."""
-    told = [*(fact.accepted_at for fact in facts), *(each.accepted_at for each in evidence.readings)]
+    told = [*(fact.accepted_at for fact in facts), evidence.readings.newest or query.period.start]
     told += [*(each.at for each in decided), *(each.at for each in events), *(at for at, _ in evidence.instruments)]
     return max([query.period.start, *told])
 
@@ -313,7 +313,7 @@ def _in_period(query: Query, evidence: Evidence) -> tuple[tuple[datetime, Instru
 
 def _of_a_part(evidence: Evidence) -> Evidence:
     """Whole devices and an organisation's instruments say nothing of a part of it."""
-    return replace(evidence, readings=(), devices=(), instruments=())
+    return Evidence(evidence.events, intensities=evidence.intensities, figures=evidence.figures)
 
 
 def _balances(query: Query, evidence: Evidence, as_of: datetime) -> tuple[DeviceBalance, ...]:

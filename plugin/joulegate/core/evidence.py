@@ -6,9 +6,10 @@ comes out the same from the tables and from a bundle.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
@@ -89,6 +90,65 @@ def reading_of(body: Mapping[str, Any], accepted_at: datetime) -> Reading:
     )
 
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_TIERS: Final = list(Tier)
+_FIELDS: Final = 9
+
+
+class Readings:
+    """Windows of node meters by device, as columns of 64 bits each: a year of a fleet has millions.
+
+    They are readings again when they are asked for, one device at a time.
+    """
+
+    def __init__(self, readings: Iterable[Reading] = ()) -> None:
+        """Begin with some."""
+        self.newest: datetime | None = None
+        self._rows: dict[str, array[int]] = {}
+        self._pods: dict[tuple[str, str] | None, int] = {None: 0}
+        for reading in readings:
+            self.add(reading)
+
+    def add(self, reading: Reading) -> None:
+        """Keep one; raises OverflowError where a counter does not fit into 64 bits."""
+        self.newest = reading.accepted_at if self.newest is None else max(self.newest, reading.accepted_at)
+        pod = self._pods.setdefault(reading.pod, len(self._pods))
+        known = 2 * _TIERS.index(reading.tier) + reading.held
+        instants = ((each - _EPOCH) // _MICROSECOND for each in (reading.start, reading.end, reading.accepted_at))
+        counters = (reading.counter_start_mj, reading.counter_end_mj, reading.active_mj, reading.idle_mj)
+        self._rows.setdefault(reading.device_uuid, array("q")).extend(array("q", (*instants, *counters, known, pod)))
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Those that were read."""
+        return tuple(sorted(self._rows))
+
+    def of(self, device: str) -> Iterator[Reading]:
+        """The readings of a device, in the order in which they came."""
+        pods, rows = list(self._pods), self._rows.get(device, array("q"))
+        for at in range(0, len(rows), _FIELDS):
+            start, end, accepted, counter_start, counter_end, active, idle, known, pod = rows[at : at + _FIELDS]
+            yield Reading(
+                device_uuid=device,
+                start=_EPOCH + timedelta(microseconds=start),
+                end=_EPOCH + timedelta(microseconds=end),
+                counter_start_mj=counter_start,
+                counter_end_mj=counter_end,
+                active_mj=active,
+                idle_mj=idle,
+                held=bool(known % 2),
+                tier=_TIERS[known // 2],
+                accepted_at=_EPOCH + timedelta(microseconds=accepted),
+                pod=pods[pod],
+            )
+
+    def held_by(self, pods: Collection[tuple[str, str]]) -> Iterator[Reading]:
+        """The readings of these pods, by namespace and uid."""
+        if any(pod in self._pods for pod in pods):
+            yield from (each for device in self.devices for each in self.of(device) if each.pod in pods)
+
+
 @dataclass(frozen=True, slots=True)
 class Enrolment:
     """A device that is expected to be measured, from ``begin`` to ``end`` (None: still)."""
@@ -126,7 +186,7 @@ class Evidence:
     """
 
     events: tuple[Event, ...] = ()
-    readings: tuple[Reading, ...] = ()
+    readings: Readings = field(default_factory=Readings)
     devices: tuple[tuple[datetime, Mapping[str, Any]], ...] = ()
     intensities: tuple[GridIntensity, ...] = ()
     instruments: tuple[tuple[datetime, Instrument], ...] = ()
@@ -180,13 +240,9 @@ class Hours:
 
 
 def balances_of(
-    readings: Iterable[Reading], enrolments: Sequence[Enrolment], period: Period, until: datetime
+    readings: Readings, enrolments: Sequence[Enrolment], period: Period, until: datetime
 ) -> tuple[DeviceBalance, ...]:
     """One row a GPU that was read or expected in the period, up to ``until``."""
-    by_device: dict[str, list[Reading]] = {}
-    for reading in readings:
-        if reading.start < period.end and reading.end > period.start:
-            by_device.setdefault(reading.device_uuid, []).append(reading)
     due: dict[str, int] = {}
     models: dict[str, str] = {}
     for each in enrolments:
@@ -194,8 +250,12 @@ def balances_of(
         if begin < end:
             due[each.uuid] = due.get(each.uuid, 0) + ns_between(begin, end)
             models[each.uuid] = each.model
-    uuids = sorted({*by_device, *due})
-    return tuple(_balance(uuid, models.get(uuid), by_device.get(uuid, []), due.get(uuid)) for uuid in uuids)
+    found: list[DeviceBalance] = []
+    for uuid in sorted({*readings.devices, *due}):
+        own = [each for each in readings.of(uuid) if each.start < period.end and each.end > period.start]
+        if own or uuid in due:
+            found.append(_balance(uuid, models.get(uuid), own, due.get(uuid)))
+    return tuple(found)
 
 
 def _balance(uuid: str, model: str | None, own: Sequence[Reading], expected_ns: int | None) -> DeviceBalance:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from joulegate.core.evidence import Reading
+from joulegate.core.evidence import Reading, Readings
 from joulegate.core.metering import Boundary
 from joulegate.core.tallies import Fact, totals_of
 
@@ -29,12 +29,13 @@ class Opinion:
     difference_mj: int | None
 
 
-def opinions_of(facts: Iterable[Fact], readings: Iterable[Reading]) -> tuple[Opinion, ...]:
+def opinions_of(facts: Iterable[Fact], readings: Readings) -> tuple[Opinion, ...]:
     """One row for each record whose pod a node meter saw, in the order of the records."""
-    by_pod: dict[tuple[str, str], list[Reading]] = {}
-    for reading in readings:
-        if reading.pod is not None:
-            by_pod.setdefault(reading.pod, []).append(reading)
+    facts = list(facts)
+    pods = {(fact.record.run.namespace, fact.record.run.pod_uid) for fact in facts if fact.record.run.pod_uid}
+    by_pod: dict[tuple[str, str] | None, list[Reading]] = {}
+    for reading in readings.held_by(pods):
+        by_pod.setdefault(reading.pod, []).append(reading)
     found = []
     for fact in facts:
         run = fact.record.run

@@ -17,7 +17,7 @@ from joulegate.core.audit import AuditReport, Decided, Query, audit
 from joulegate.core.embodied import EmbodiedFigure
 from joulegate.core.encoding import decode
 from joulegate.core.errors import InvalidInputError
-from joulegate.core.evidence import EVENTS, Event, Evidence, Reading, event_of, instruments_of, reading_of
+from joulegate.core.evidence import EVENTS, Event, Evidence, Readings, event_of, instruments_of, reading_of
 from joulegate.core.footprint import Footprint, GridIntensity, Price, Rates, Site
 from joulegate.core.instruments import Instrument
 from joulegate.core.log import EntryType, canonical
@@ -88,7 +88,7 @@ class Recount:
     _decided: list[Decided] = field(default_factory=list)
     _events: list[Event] = field(default_factory=list)
     _devices: list[tuple[datetime, Mapping[str, Any]]] = field(default_factory=list)
-    _readings: list[Reading] = field(default_factory=list)
+    _readings: Readings = field(default_factory=Readings)
     _instruments: list[tuple[datetime, Instrument]] = field(default_factory=list)
     _cells: Cells = field(init=False)
 
@@ -110,7 +110,7 @@ class Recount:
         try:
             evidence = Evidence(
                 tuple(self._events),
-                tuple(self._readings),
+                self._readings,
                 tuple(self._devices),
                 self.intensities,
                 tuple(self._instruments),
@@ -134,10 +134,11 @@ class Recount:
         if accepted_at > self.of.as_of or not self.of.query.is_whole:
             return
         try:
-            read = [reading_of(body, accepted_at) for body in bodies]
+            for read in [reading_of(body, accepted_at) for body in bodies]:
+                if _overlaps(read.start, read.end, period):
+                    self._readings.add(read)
         except _NOT_ONE as error:
             raise InvalidInputError(f"is not what a window holds: {error!r}") from error
-        self._readings += [each for each in read if _overlaps(each.start, each.end, period)]
 
     def _add(self, kind: str, at: str, body: Mapping[str, Any]) -> None:
         if kind in EVENTS:

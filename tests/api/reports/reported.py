@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from joulegate.core.audit import AuditReport, Decided, PackOf, Query, Tree, audit
-from joulegate.core.evidence import Evidence, event_of
+from joulegate.core.evidence import Evidence, Readings, event_of
 from joulegate.core.footprint import Rates, Reference
 from joulegate.core.inferiority import Comparing
 from joulegate.core.periods import Period
@@ -72,9 +72,11 @@ def whole() -> AuditReport:
             event_of("correction", NOON, {"record_id": "record-large", "reason": "declared_twice"}),
             event_of("exception_approved", NOON, {"exception_id": "e1"}),
         ),
-        readings=(
-            reading(0, 0.25, (0, 4_000_000_000), 3_500_000_000, 100_000_000),
-            reading(0, 0.25, (0, 4_000_000_000), 300_000_000, held=False),
+        readings=Readings(
+            (
+                reading(0, 0.25, (0, 4_000_000_000), 3_500_000_000, 100_000_000),
+                reading(0, 0.25, (0, 4_000_000_000), 300_000_000, held=False),
+            )
         ),
         devices=(enrolled(), enrolled("GPU-2")),
         intensities=(replace(RATES.location, ug_per_kwh=300_000_000),),

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulegate.core.audit import AuditReport, Query, audit
-from joulegate.core.evidence import Evidence, Reading, enrolments_of, event_of, reading_of
+from joulegate.core.evidence import Evidence, Reading, Readings, enrolments_of, event_of, reading_of
 from joulegate.core.periods import Period, format_instant
 from joulegate.core.scopes import Scope, ScopeKind
 from joulegate.core.tallies import Tier
@@ -42,7 +42,9 @@ def enrolled(uuid: str = "GPU-1", begin: float = 0) -> tuple[Any, dict[str, Any]
 
 
 def report(*readings: Reading, devices: tuple[Any, ...] = (), query: Query | None = None) -> AuditReport:
-    return audit(query or Query(DAY, None), [], (), "joulegate 0", Evidence(readings=readings, devices=devices))
+    return audit(
+        query or Query(DAY, None), [], (), "joulegate 0", Evidence(readings=Readings(readings), devices=devices)
+    )
 
 
 def test_two_pods_on_one_device_share_one_difference_of_its_counter() -> None:
