@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select
 
-from joulegate.core.errors import InvalidInputError, NotFoundError
+from joulegate.core.errors import ConflictError, InvalidInputError, NotFoundError
 from joulegate.core.log import Entry, EntryType, read_entry
 from joulegate.core.merkle import EMPTY_ROOT, NodeReader, consistency_proof, inclusion_proof, node_hash, subtree
 from joulegate.core.periods import Period
@@ -134,8 +134,9 @@ class LogBook:
         if since is not None:
             query = query.where(of.recorded_at >= since)
         query = query.order_by(of.recorded_at, of.writer_id, of.writer_epoch, of.writer_seq)
-        with self._database.read() as connection:
-            for data in connection.execute(query.execution_options(yield_per=_STRETCH)).scalars():
+        some = query.execution_options(yield_per=_STRETCH)
+        with self._database.read() as connection, connection.execute(some).scalars() as found:
+            for data in found:
                 yield read_entry(data)
 
     def windows(self, period: Period, accepted_by: datetime | None) -> Iterator[tuple[dict[str, Any], datetime]]:
@@ -146,8 +147,9 @@ class LogBook:
         )
         if accepted_by is not None:
             query = query.where(of.accepted_at <= accepted_by)
-        with self._database.read() as connection:
-            for row in connection.execute(query.execution_options(yield_per=_STRETCH)):
+        some = query.execution_options(yield_per=_STRETCH)
+        with self._database.read() as connection, connection.execute(some) as found:
+            for row in found:
                 yield row.body, row.accepted_at
 
     def find(self, kind: EntryType, fact_id: str) -> tuple[int, dict[str, Any], str] | None:
@@ -207,7 +209,7 @@ class LogBook:
                 mine = and_(of.tenant == self._tenant, of.incarnation == incarnation, some)
                 found |= {row.window_seq: row.body for row in connection.execute(select(windows).where(mine))}
         if len(found) != len(seqs):
-            raise NotFoundError(f"windows of {incarnation} are missing that an entry names")
+            raise ConflictError(f"windows of {incarnation} are missing that an entry names")
         return [found[seq] for seq in seqs]
 
     def note(self, kind: EntryType, fact_id: str, body: Mapping[str, Any], *, although_frozen: bool = False) -> None:
