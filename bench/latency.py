@@ -81,7 +81,7 @@ class Contender:
 
 def contenders(api: Api, ours: Admitting, other: Object) -> Iterator[Contender]:
     """The three that take turns."""
-    hooks = [each for each in ours.webhooks if each["kind"] == "ValidatingWebhookConfiguration"]
+    hooks = [each for each in ours.webhooks if each["kind"].endswith("WebhookConfiguration")]
     yield Contender("none", lambda: None, lambda: None, lambda: True)
     yield Contender("gatekeeper", lambda: api.apply(other), lambda: api.delete(other), lambda: refused(api))
     yield Contender(
