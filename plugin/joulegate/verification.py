@@ -153,10 +153,8 @@ class _Reading:
         told = verdict.check("the manifest names the tree of the checkpoint")
         if (manifest.origin, manifest.size, manifest.root) != (head.origin, head.size, head.root.hex()):
             told.fail("origin, tree size or root differ")
-        before, outside = (
-            self._published(self._given.previous, "previous"),
-            self._published(self._given.anchor, "anchor"),
-        )
+        before = self._published(self._given.previous, "previous")
+        outside = self._published(self._given.anchor, "anchor")
         leaves = self._entries(head, [each[1].size for each in (before, outside) if each is not None])
         keys = self._keys(note, leaves)
         trusted = self._trusted(keys, leaves, pinned)

@@ -16,7 +16,10 @@ from pypdf import PdfReader
 
 from joulegate import bundles
 from joulegate.core import display
+from joulegate.core.audit import Query
 from joulegate.core.charged import Charged
+from joulegate.core.errors import InvalidInputError
+from joulegate.core.periods import Period, format_instant
 from joulegate.core.recount import Recount, Reported
 from joulegate.tokens import Role, format_row
 from joulegate.verification import Given, verify
@@ -83,6 +86,19 @@ def test_what_a_run_says_stands_beside_what_the_meter_of_its_node_says(metered: 
 
 
 Body = dict[str, Any]
+
+
+@pytest.mark.parametrize("name", ["active_mj", "allocated_gpu_ns", "energy_end_mj"])
+def test_a_number_that_no_database_can_hold_is_named_and_ends_nothing(
+    metered: Service, tmp_path: Path, name: str
+) -> None:
+    _, [(batch, rows), *_], _ = told(metered, tmp_path)
+    since, until = (datetime.fromisoformat(each) for each in (SINCE, UNTIL))
+    recount = Recount(Reported(Query(Period(since, until), None), until, until, "test"))
+    recount.add_windows(format_instant(until), batch, rows)
+    rows[0][name] = str(2**64)
+    with pytest.raises(InvalidInputError, match=r"is not what an? (entry of windows|window) holds"):
+        recount.add_windows(format_instant(until), batch, rows)
 
 
 def told(service: Service, folder: Path) -> tuple[Recount, list[tuple[Body, list[Body]]], list[Body]]:
