@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import test_admission
-from tests.cluster.admitting import REGISTRATION, Admitting
+from tests.cluster.admitting import REGISTRATION, Admitting, may
 from tests.cluster.api import Api, Object, RefusedError, eventually
 from tests.cluster.operating import events
 from tests.cluster.test_admission import BOARD_HOUR_MJ, HOUR, deployment, job, pod_spec, work
@@ -302,6 +302,7 @@ def test_what_somebody_who_may_edit_the_namespace_may_not_touch(
     rights |= {"kind": "RoleBinding", "metadata": {"name": "mallory", "namespace": closed}}
     api.create(rights)
     mallory = api.as_user("mallory", "system:authenticated")
+    eventually(lambda: may(mallory, job(closed, 1)), saying="the right is known to the API server")
     mallory.create(job(closed, 1))
     method, path, body = FORBIDDEN[way]
     with pytest.raises(RefusedError) as refused:

@@ -17,7 +17,7 @@ from joulegate_api.store.claims import OpenClaim
 from joulegate_api.store.coverage import Span, life_of, uncovered
 from joulegate_api.store.draws import drawn
 from joulegate_api.store.entries import Transaction
-from joulegate_api.store.holds import LIVE, Held, Root, namespaces_of
+from joulegate_api.store.holds import DEAD, LIVE, Held, Root, namespaces_of
 from joulegate_api.store.lateness import late_of
 from joulegate_api.store.meter_tables import estimates
 from joulegate_api.store.postings import Fact
@@ -41,7 +41,8 @@ def estimate(
     live = [part for part in parts if part.state in LIVE]
     opened = claims.claims_of(transaction, live)
     tell_unpriced(transaction, root, live, opened, accounts)
-    quoted = by_quarter(quotes_of(transaction.connection, transaction.tenant, parts).values())
+    came = [part for part in parts if part.state not in DEAD]  # growth that expired was never there to be measured
+    quoted = by_quarter(quotes_of(transaction.connection, transaction.tenant, came).values())
     expected = _expected(quoted, _by_quarter(gaps), begin)
     found = {key: _at_most(expected, own, accounts[key]) for key, own in opened.items()}
     posted = {key: _sum(quarters) for key, quarters in found.items()}

@@ -19,10 +19,13 @@ from joulegate_api.store import HoldRequest, HoldState, Store, Window
 from joulegate_api.store.balances import Accounts
 from joulegate_api.store.tables import balances
 from tests.api.store.examples import REFERENCE, Clock, demand, request
-from tests.api.store.plain_model import BUDGETS, Part, Plain, Quarters, end_of, quarter_of, start_of
+from tests.api.store.plain_model import Plain
+from tests.api.store.plain_parts import BUDGETS, Part, Quarters, end_of, quarter_of, start_of
 
 BEGIN = datetime(2026, 11, 24, 17, 20, tzinfo=UTC)
-NAMES = {"a": "a", "first-twin": "twin", "second-twin": "twin"}
+NAMES = {"a": "a", "b": "b", "c": "c", "first-twin": "twin", "second-twin": "twin"}
+NODES = {"a": "node-1", "b": "node-1", "c": "node-2", "first-twin": "node-2", "second-twin": "node-2"}
+"""Where the GPU of each root is, whose meter measures it; pods may be on any node, on one without a meter too."""
 DEVICE_MJ = 10**8
 
 
@@ -120,10 +123,12 @@ class Agreement(RuleBasedStateMachine):
         return fits
 
     def _waits(self, root: str) -> bool:
-        """Whether a held root has energy that waits for a price.
+        """Whether a root is over, for its uid never comes back, or is held and has energy that waits for a price.
 
         What it keeps for that is weighed anew as it is drawn, not as it grows: that is left to tests of its own.
         """
+        if root in self.model.ended:
+            return True
         held = any(part.state not in {"expired", "replaced"} for part in self.model.parts[root])
         return held and any(lump.root == root and None in lump.amounts() for lump in self.model.lumps)
 
@@ -138,7 +143,7 @@ class Agreement(RuleBasedStateMachine):
         fits = self.model.fits(asked)
         assert allowed == (fits or forced)
         if allowed:
-            self.model.parts[root].append(Part(boards, dict(quarters), state, held=asked))
+            self.model.parts[root].append(Part(boards, dict(quarters), state, self.clock.now, held=asked))
 
     def _move(self, root: str, do: Callable[[], object], after: str) -> None:
         if self.model.parts[root]:

@@ -8,80 +8,28 @@ no daylight saving). Amounts are [energy mJ, carbon ug, money micros].
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from fractions import Fraction
+from math import ceil
 
-QUARTER = timedelta(minutes=15)
-KATHMANDU = timedelta(hours=5, minutes=45)
-PUE_PPM = 1_234_567
-MJ_PER_KWH = 3_600_000_000
-BUDGETS = ("research", "vision")
-CARRIES = {"vision": True, "research": False}
-LIVE = ("unconfirmed", "confirmed")
-DEAD = ("expired", "replaced")
-
-Key = tuple[str, datetime]
-Three = tuple[int | None, int | None, int | None]
-Quarters = dict[datetime, Three]
-
-
-def quarter_of(instant: datetime) -> datetime:
-    return instant.replace(minute=instant.minute - instant.minute % 15, second=0, microsecond=0)
-
-
-def start_of(budget: str, instant: datetime) -> datetime:
-    if budget == "vision":
-        return instant.replace(hour=0, minute=0, second=0, microsecond=0)
-    local = (instant + KATHMANDU).replace(hour=0, minute=0, second=0, microsecond=0)
-    return local - timedelta(days=local.weekday()) - KATHMANDU
-
-
-def end_of(key: Key) -> datetime:
-    return key[1] + timedelta(days=1 if key[0] == "vision" else 7)
-
-
-@dataclass
-class Part:
-    """One part of a hold: what was quoted, what it took of each budget and period, what was drawn of that."""
-
-    boards: int
-    quarters: Quarters
-    state: str
-    on_top: bool = False
-    allowed: bool = True
-    held: dict[Key, list[int | None]] = field(default_factory=dict)
-    gone: dict[Key, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0, 0]))
-    drawn: dict[Key, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0, 0]))
-
-    def keeps(self, key: Key, unit: int) -> int:
-        return (self.held[key][unit] or 0) - self.gone[key][unit]
-
-    def rest(self, key: Key, unit: int) -> int:
-        return max(0, self.keeps(key, unit) - self.drawn[key][unit])
-
-    def answers(self, boards: int) -> bool:
-        return self.state in LIVE and self.allowed and boards <= self.boards
-
-
-@dataclass
-class Lump:
-    """Energy that is rounded as a whole: of a record, or of all windows of a root in a quarter-hour at one price."""
-
-    owner: str
-    root: str | None
-    quarter: datetime
-    energy: int
-    factor: int | None
-    price: int | None
-    charged: bool = True
-
-    def amounts(self) -> Three:
-        carbon = None if self.factor is None else self._share(self.factor)
-        return self.energy, carbon, None if self.price is None else self._share(self.price)
-
-    def _share(self, per_kwh: int) -> int:
-        return round(Fraction(self.energy * PUE_PPM * per_kwh, MJ_PER_KWH * 1_000_000))
+from tests.api.store.plain_meters import MINUTE, PlainMeters
+from tests.api.store.plain_parts import (
+    BUDGETS,
+    CARRIES,
+    DEAD,
+    GRACE,
+    LIVE,
+    QUARTER,
+    Estimate,
+    Key,
+    Lump,
+    Part,
+    Quarters,
+    Three,
+    end_of,
+    quarter_of,
+    start_of,
+)
 
 
 class Plain:
@@ -101,6 +49,9 @@ class Plain:
         self.closed: set[Key] = set()
         self.given: tuple[Three, datetime, list[Key]] | None = None
         self.metered = False
+        self.meters = PlainMeters()
+        self.ended: dict[str, datetime] = {}
+        self.estimates: list[Estimate] = []
 
     # what stands
 
@@ -203,6 +154,70 @@ class Plain:
             for unit in range(3)
         ):
             self.move(root, "released", "closed")
+
+    # the end of work
+
+    def end(self, root: str) -> None:
+        """The work is gone: since its last pod ended, or since now."""
+        ends = [ended for _, ended in self.meters.pods.get(root, []) if ended is not None]
+        self.ended.setdefault(root, max(ends, default=self.now))
+        self.settle(root)
+
+    def settle(self, root: str) -> None:
+        """Release what has ended, once it was measured; after 72 hours without, once it was estimated."""
+        if root not in self.ended or not any(part.state in LIVE for part in self.parts[root]):
+            return
+        gaps = self._uncovered(root)
+        if gaps and self.metered:
+            if self.now < self.ended[root] + GRACE:
+                return
+            self._estimate(root, gaps)
+        self.release(root)
+
+    def _uncovered(self, root: str) -> dict[datetime, int]:
+        begin = min(part.decided for part in self.parts[root])
+        minutes = self.meters.uncovered(root, begin, self.ended[root])
+        return {quarter: sum(quarter_of(m) == quarter for m in minutes) for quarter in map(quarter_of, minutes)}
+
+    def _estimate(self, root: str, gaps: dict[datetime, int]) -> None:
+        live = [part for part in self.parts[root] if part.state in LIVE]
+        for key in {key for part in live for key in part.held}:
+            rest = [sum(part.rest(key, unit) for part in live if key in part.held) for unit in range(3)]
+            made: dict[datetime, tuple[int, list[int]]] = {}
+            for quarter in sorted(gaps):
+                if key[1] <= quarter < end_of(key):
+                    taken = [min(rest[unit], self._expected(root, quarter, gaps[quarter], unit)) for unit in range(3)]
+                    rest = [left - amount for left, amount in zip(rest, taken, strict=True)]
+                    made[quarter] = gaps[quarter], taken
+            whole = [sum(taken[unit] for _, taken in made.values()) for unit in range(3)]
+            if any(whole):
+                self._land("estimates", self._open(key), whole)
+                self.estimates.append(Estimate(root, key, made))
+
+    def _expected(self, root: str, quarter: datetime, minutes: int, unit: int) -> int:
+        """As quoted for the part of the quarter-hour that was quoted, else as quoted on average; rounded up."""
+        parts = [part for part in self.parts[root] if part.state not in DEAD]
+        quarters = all_quarters(parts)
+        if quarter in quarters:
+            begin = max(quarter, min(part.decided for part in self.parts[root]))
+            span = (quarter + QUARTER - begin) // MINUTE
+            return ceil(Fraction(quoted(parts, quarter, unit) * min(minutes, span), span))
+        return ceil(Fraction(sum(quoted(parts, each, unit) for each in quarters) * minutes, 15 * len(quarters)))
+
+    def reconcile(self, root: str) -> None:
+        """Take back of each estimate what was measured since; one that is taken back whole is done."""
+        for estimate in [estimate for estimate in self.estimates if estimate.root == root]:
+            left = self._uncovered(root)
+            posted, back = [0, 0, 0], [0, 0, 0]
+            for quarter, (minutes, amounts) in estimate.quarters.items():
+                measured = minutes - min(minutes, left.get(quarter, 0))
+                posted = [a + b for a, b in zip(posted, amounts, strict=True)]
+                back = [a + b * measured // minutes for a, b in zip(back, amounts, strict=True)]
+            change = [a - b for a, b in zip(estimate.back, back, strict=True)]
+            self._land("estimates", self._open(estimate.key), change)
+            estimate.back = back
+            if back == posted:
+                self.estimates.remove(estimate)
 
     def _known(self, root: str, key: Key, unit: int) -> bool:
         ended = [part for part in self.parts[root] if part.state == "released" and key in part.held]

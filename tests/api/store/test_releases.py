@@ -244,6 +244,22 @@ def test_time_beyond_the_quote_is_estimated_as_the_quote_was_on_average(store: S
     assert standing(store) == (20 + 50, 0)
 
 
+def test_growth_that_expired_is_in_no_estimate(store: Store, clock: Clock) -> None:
+    store.ledger.decide(request(quoted=quote(60, 40)))
+    listed(store, clock, job("root", PodSeen("pod-1", "node-1", None)))
+    larger = replace(demand(), groups=(replace(demand().groups[0], replicas=2),))
+    assert store.ledger.decide(request(quoted=quote(600, 400), demand=larger)).allowed
+    store.holds.expire("local", "root", {})
+    assert states(store) == [HoldState.CONFIRMED, HoldState.EXPIRED]
+    measured(store, 0, MORNING, MORNING + MINUTE, 0)
+    clock.now = MORNING + 2 * QUARTER
+    listed(store, clock, job("root", PodSeen("pod-1", "node-1", MORNING + QUARTER)))
+    listed(store, clock)
+    clock.now += timedelta(hours=73)
+    store.releases.sweep()
+    assert standing(store) == (56, 0), "fourteen of fifteen minutes that were quoted at 60 mJ"
+
+
 def test_an_estimate_for_a_closed_period_is_posted_to_the_open_one(store: Store, clock: Clock) -> None:
     store.ledger.decide(request(quoted=quote(60, 40)))
     measured(store, 0, MORNING, MORNING + MINUTE, 10)

@@ -8,7 +8,7 @@ sent is then sent again, to a store that was opened anew.
 from __future__ import annotations
 
 import copy
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import count
 
 import pytest
@@ -28,37 +28,24 @@ from joulegate.core.periods import CalendarRule, CalendarUnit
 from joulegate_api.store import (
     Amounts,
     BudgetException,
-    Inventory,
-    ObjectSeen,
     Origin,
     ReasonCode,
     Store,
-    WindowBatch,
 )
-from tests.api.store.agreement import BEGIN, NAMES, Agreement, window_of
+from tests.api.store.agreement import BEGIN, NAMES
 from tests.api.store.examples import Clock, budget, demand, device, intensity, price, record, site
-from tests.api.store.plain_model import (
-    BUDGETS,
-    PUE_PPM,
-    QUARTER,
-    Part,
-    Plain,
-    Three,
-    quarter_of,
-    start_of,
-)
+from tests.api.store.metered_rules import AGO, ENERGY, ROOTS, Metered
+from tests.api.store.plain_model import Plain
+from tests.api.store.plain_parts import BUDGETS, PUE_PPM, QUARTER, Part, Three, quarter_of, start_of
 
 HOUR = timedelta(hours=1)
-ROOTS = st.sampled_from(sorted(NAMES))
-ENERGY = st.integers(0, 4_000_000)
 CARBON = st.one_of(*[st.integers(0, 1_000_000)] * 7, st.none())  # mostly known
 MONEY = st.one_of(*[st.integers(0, 1_000)] * 7, st.none())
 STEP = st.sampled_from([QUARTER, 5 * HOUR])
-AGO = st.sampled_from([timedelta(0), QUARTER, 3 * HOUR, 26 * HOUR])
 TENANTS = count()
 
 
-class Ledger(Agreement):
+class Ledger(Metered):
     """Every rule is done to the store and to the model; they must answer alike."""
 
     @initialize(
@@ -93,8 +80,9 @@ class Ledger(Agreement):
         binding = {"vision"} | ({"research"} if enforcement is Enforcement.DENY else set())
         self.model = Plain(limits, binding, BEGIN)
         self.numbers = count()
-        self.minutes: dict[tuple[str, datetime], int] = {}
-        self.seq = 0
+        self.minutes = {}
+        self.seqs = {}
+        self.kept_back = []
         self.sent = []
         if factor:
             self.publish_intensity(factor)
@@ -157,7 +145,7 @@ class Ledger(Agreement):
         verdict = self.store.ledger.decide(asked)
         assert verdict.allowed == fits
         if fits or origin is Origin.RENEWED:
-            part = Part(9, dict(quoted), "confirmed", on_top=True, allowed=fits, held=wanted)
+            part = Part(9, dict(quoted), "confirmed", self.clock.now, on_top=True, allowed=fits, held=wanted)
             self.model.parts[root].append(part)
             self.sent.append(lambda: self.store.ledger.decide(asked))
 
@@ -179,21 +167,6 @@ class Ledger(Agreement):
     def expire(self, root: str) -> None:
         self._move(root, lambda: self.store.holds.expire("local", root, {}), "expired")
 
-    @rule(listed=st.sets(ROOTS), complete=st.booleans())
-    def list_objects(self, listed: set[str], complete: bool) -> None:
-        """A list confirms what it has; what it lacks has expired where it is complete. Confirmed work lives on here."""
-        self.wait(1)
-        there = listed | {
-            root for root, parts in self.model.parts.items() if any(p.state == "confirmed" for p in parts)
-        }
-        seen = tuple(ObjectSeen(root, None, "vision", NAMES[root]) for root in sorted(there))
-        told = Inventory("local", "jobs", self.clock.now, complete, seen)
-        self.model.let_run_out()
-        self.store.inventories.put(told)
-        for root in list(self.model.parts):
-            if root in there or complete:
-                self.model.move(root, "unconfirmed", "confirmed" if root in there else "expired")
-
     @rule(root=ROOTS)
     def release(self, root: str) -> None:
         if self.model.parts[root]:
@@ -209,27 +182,6 @@ class Ledger(Agreement):
             self.model.shrink(root, boards)
 
     # energy
-
-    @rule(root=ROOTS, ago=AGO, energies=st.lists(ENERGY, min_size=1, max_size=3), crashes=st.booleans())
-    def measure(self, root: str, ago: timedelta, energies: list[int], crashes: bool) -> None:
-        quarter = quarter_of(self.clock.now - ago)
-        minute = self.minutes.get((root, quarter), 0)
-        if minute + len(energies) > 15:
-            return
-        self.minutes[(root, quarter)] = minute + len(energies)
-        windows = tuple(
-            window_of(self.seq + number, root, quarter + timedelta(minutes=minute + number), energy)
-            for number, energy in enumerate(energies)
-        )
-        sent = WindowBatch("local", "node-1", "node-1/log", self.seq, windows)
-        self.seq += len(windows)
-        self.model.let_run_out()
-        self._send(lambda: self.store.windows.ingest(sent), crashes=crashes)
-        before = copy.deepcopy(self.model.charges())
-        for energy in energies:
-            self.model.add(f"w-{root}", root, quarter, energy)
-        self.model.metered = True
-        self.model.post(before)
 
     @rule(
         root=st.sampled_from([*sorted(NAMES), "nobody"]),
@@ -325,11 +277,6 @@ class Ledger(Agreement):
         else:
             with pytest.raises(ConflictError):
                 self.store.closes.close(name, at, "admin", timedelta(0))
-
-    @rule(minutes=st.sampled_from([1, 14, 200, 800, 1500]))
-    def wait(self, minutes: int) -> None:
-        self.clock.now += timedelta(minutes=minutes)
-        self.model.now = self.clock.now
 
     @rule()
     def restart(self) -> None:
