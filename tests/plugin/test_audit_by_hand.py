@@ -135,7 +135,9 @@ def test_each_command_of_the_walk_prints_what_the_page_says(taken: Taken, step: 
 
 
 def test_the_walk_begins_at_the_first_page_of_the_pdf_and_ends_at_the_counter(taken: Taken) -> None:
-    page = " ".join(PdfReader(io.BytesIO(taken.pdf)).pages[0].extract_text().split())
+    # A root whose digits are wide takes a line more, and the table then begins on the second page.
+    pages = PdfReader(io.BytesIO(taken.pdf)).pages[:2]
+    page = " ".join(" ".join(each.extract_text() for each in pages).split())
     prose = DOCS.read_text(encoding="utf-8").partition("## From a figure")[2]
     for figure in re.findall(r"`([\d,]+ (?:Wh|mJ))`", prose)[:2]:
         assert figure in page
